@@ -1,0 +1,3 @@
+//! Picks the program by subcommand or by the name it was started under, and wires it.
+
+fn main() {}
