@@ -1,1 +1,269 @@
-//! (see below)
+//! The native engine: topics, channels and the messages in them. It owns their state and knows no sockets.
+//!
+//! A message is stored once in its topic's [`log`]; a channel is a cursor over the log and the set of messages past it
+//! that are not settled. What lies beyond is reached through two seams: [`Ingress`] (a topic whose publishes are answered
+//! elsewhere) and [`Upstream`] (a channel that is fed from elsewhere).
+//!
+//! Locks, in the order in which they are taken: engine (`topics`) → a topic's feed → a channel → alarms. None is held
+//! across an await, while writing to a socket, or while calling a seam.
+
+mod alarms;
+mod channel;
+mod client;
+mod feed;
+mod log;
+mod ticket;
+mod topic;
+mod upstream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use alarms::Alarms;
+pub use channel::{
+    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PullLimit, Pulled,
+    SettleError, Settling, SubscribeError, Subscriber,
+};
+pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed};
+pub use ticket::{Accepted, PublishError, Signal, Ticket};
+pub use topic::Topic;
+pub use upstream::{Ingress, Origin, Outbound, Upstream};
+
+use crate::clock;
+
+/// The engine's settings, named as nsqd names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `--node-id`: 0 to 1023, part of every message id.
+    pub node_id: u16,
+    /// `--mem-queue-size`: messages that an ephemeral topic or channel keeps for readers to come.
+    pub mem_queue_size: u64,
+    /// `--max-msg-timeout`: how long TOUCH can keep a message in flight.
+    pub max_msg_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_id: 0,
+            mem_queue_size: 10_000,
+            max_msg_timeout: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// What all topics and channels of a node share.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    /// The node id at its place in a message id.
+    node: u64,
+    alarms: Alarms,
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// What an ephemeral topic or channel may have queued.
+    fn bound(&self) -> u64 {
+        self.options.mem_queue_size.max(1)
+    }
+
+    /// Notes that a topic or channel came, went, was paused or unpaused.
+    fn changed(&self, ephemeral: bool) {
+        if !ephemeral {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seams {
+    ingress: HashMap<Arc<str>, Arc<dyn Ingress>>,
+    upstream: HashMap<(Arc<str>, Arc<str>), Arc<dyn Upstream>>,
+}
+
+/// All topics of a node.
+pub struct Engine {
+    topics: RwLock<Topics>,
+    seams: RwLock<Seams>,
+    clients: Arc<Clients>,
+    shared: Arc<Shared>,
+    this: Weak<Self>,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    exiting: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("topics", &self.topics.read().by_name.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine without topics. [`Engine::run`] must be polled for timeouts and deferrals to happen.
+    #[must_use]
+    pub fn new(options: Options) -> Arc<Self> {
+        let node = u64::from(options.node_id) << 54;
+        let shared = Arc::new(Shared {
+            options,
+            node,
+            alarms: Alarms::default(),
+            changes: watch::Sender::new(0),
+        });
+        Arc::new_cyclic(|this| Self {
+            topics: RwLock::default(),
+            seams: RwLock::default(),
+            clients: Arc::default(),
+            shared,
+            this: this.clone(),
+        })
+    }
+
+    /// Serves timeouts and deferrals, for as long as it is polled.
+    pub async fn run(&self) {
+        self.shared.alarms.ring().await;
+    }
+
+    /// The node's connections.
+    #[must_use]
+    pub const fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    /// Changes whenever the list of topics and channels, or a pause, that is worth keeping has changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The topic of this name, if there is one.
+    #[must_use]
+    pub fn find_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().by_name.get(name).cloned()
+    }
+
+    /// The topic of this (valid) name, made if it is not there.
+    ///
+    /// # Errors
+    /// [`PublishError::Exiting`] once the node shuts down.
+    pub fn topic(&self, name: &str) -> Result<Arc<Topic>, PublishError> {
+        if let Some(topic) = self.find_topic(name) {
+            return Ok(topic);
+        }
+        let mut topics = self.topics.write();
+        if topics.exiting {
+            return Err(PublishError::Exiting);
+        }
+        if let Some(topic) = topics.by_name.get(name) {
+            return Ok(Arc::clone(topic));
+        }
+        let name: Arc<str> = name.into();
+        let topic = Arc::new(Topic::new(
+            Arc::clone(&name),
+            first_seq(clock::unix_seconds()),
+            Arc::clone(&self.shared),
+            self.this.clone(),
+        ));
+        topic.set_ingress(self.seams.read().ingress.get(&name).cloned());
+        topics.by_name.insert(name, Arc::clone(&topic));
+        drop(topics);
+        self.shared.changed(topic.is_ephemeral());
+        Ok(topic)
+    }
+
+    /// Deletes a topic, its channels and their consumers' connections. `false` if there is none of this name.
+    pub fn delete_topic(&self, name: &str) -> bool {
+        let removed = self.topics.write().by_name.remove(name);
+        let Some(topic) = removed else { return false };
+        topic.close();
+        self.shared.changed(topic.is_ephemeral());
+        true
+    }
+
+    /// All topics, sorted by name.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().by_name.values().cloned().collect()
+    }
+
+    /// Has `ingress` take what is published to `topic` from now on, whether the topic exists or not; `None` gives the
+    /// topic its own log back.
+    pub fn set_ingress(&self, topic: &str, ingress: Option<Arc<dyn Ingress>>) {
+        let topics = self.topics.read();
+        let mut seams = self.seams.write();
+        match &ingress {
+            Some(ingress) => {
+                seams.ingress.insert(topic.into(), Arc::clone(ingress));
+            }
+            None => {
+                seams.ingress.remove(topic);
+            }
+        }
+        drop(seams);
+        if let Some(topic) = topics.by_name.get(topic) {
+            topic.set_ingress(ingress);
+        }
+    }
+
+    /// Has `upstream` told of the ends of messages that it offers to a channel, whether the channel exists or not.
+    pub fn set_upstream(&self, topic: &str, channel: &str, upstream: Option<Arc<dyn Upstream>>) {
+        let key = (topic.into(), channel.into());
+        match &upstream {
+            Some(upstream) => {
+                self.seams
+                    .write()
+                    .upstream
+                    .insert(key, Arc::clone(upstream));
+            }
+            None => {
+                self.seams.write().upstream.remove(&key);
+            }
+        }
+        let channel = self
+            .find_topic(topic)
+            .and_then(|topic| topic.find_channel(channel));
+        if let Some(channel) = channel {
+            channel.set_upstream(upstream);
+        }
+    }
+
+    fn upstream(&self, topic: &Arc<str>, channel: &str) -> Option<Arc<dyn Upstream>> {
+        let key = (Arc::clone(topic), channel.into());
+        self.seams.read().upstream.get(&key).cloned()
+    }
+
+    /// Ends all topics. Publishers get `exiting`; connections of consumers are closed.
+    pub fn close(&self) {
+        let mut topics = self.topics.write();
+        topics.exiting = true;
+        let closing = std::mem::take(&mut topics.by_name);
+        drop(topics);
+        for topic in closing.values() {
+            topic.close();
+        }
+    }
+}
+
+/// Where a topic's sequence numbers start: far beyond what an earlier run can have used, at up to four million messages
+/// a second, and below [`feed::DETACHED`] until the year 2088.
+const fn first_seq(unix_seconds: i64) -> u64 {
+    /// 2020-01-01T00:00:00Z.
+    const EPOCH: i64 = 1_577_836_800;
+    let seconds = unix_seconds.saturating_sub(EPOCH);
+    let seconds = if seconds > 0 {
+        seconds.unsigned_abs()
+    } else {
+        0
+    };
+    (seconds << 22) & (feed::DETACHED - 1)
+}

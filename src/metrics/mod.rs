@@ -1,1 +1,1 @@
-//! (see below)
+//! Counters and histograms (atomics only).

@@ -1,0 +1,149 @@
+//! A channel's consumers: credit, and who waits for messages.
+//!
+//! RDY is a level, not a credit: a consumer may have as many messages in flight as its RDY says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::slots::List;
+use crate::engine::client::Client;
+use crate::engine::ticket::Signal;
+
+/// Who subscribes, and on what terms.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// What `/stats` says of it.
+    pub client: Arc<Client>,
+    /// Woken when there is something to deliver; closed when the channel is deleted.
+    pub signal: Arc<Signal>,
+    /// How long it may hold a message.
+    pub msg_timeout: Duration,
+    /// How long TOUCH extends that. Differs from `msg_timeout` only after a repeated IDENTIFY.
+    pub touch_timeout: Duration,
+    /// Percentage of messages that it wants; 0 for all.
+    pub sample_rate: u8,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) client: Arc<Client>,
+    pub(super) signal: Arc<Signal>,
+    pub(super) msg_timeout: Duration,
+    pub(super) touch_timeout: Duration,
+    pub(super) sample_rate: u8,
+    pub(super) ready: u64,
+    pub(super) in_flight: u64,
+    /// What it has in flight, earliest deadline first.
+    pub(super) list: List,
+    is_waiting: bool,
+}
+
+impl Consumer {
+    /// How many more messages it may get.
+    pub(super) const fn credit(&self) -> u64 {
+        self.ready.saturating_sub(self.in_flight)
+    }
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    places: Vec<Option<Consumer>>,
+    count: usize,
+    waiting: VecDeque<u32>,
+}
+
+impl Consumers {
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn insert(&mut self, subscriber: Subscriber) -> u32 {
+        let Subscriber {
+            client,
+            signal,
+            msg_timeout,
+            touch_timeout,
+            sample_rate,
+        } = subscriber;
+        let consumer = Consumer {
+            client,
+            signal,
+            msg_timeout,
+            touch_timeout,
+            sample_rate,
+            ready: 0,
+            in_flight: 0,
+            list: List::EMPTY,
+            is_waiting: false,
+        };
+        self.count += 1;
+        let free = self.places.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.places.len());
+        match self.places.get_mut(at) {
+            Some(place) => *place = Some(consumer),
+            None => self.places.push(Some(consumer)),
+        }
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn remove(&mut self, at: u32) {
+        if let Some(place) = self.places.get_mut(at as usize)
+            && place.take().is_some()
+        {
+            self.count -= 1;
+            self.waiting.retain(|&waiting| waiting != at);
+        }
+    }
+
+    pub(super) fn get(&self, at: u32) -> Option<&Consumer> {
+        self.places.get(at as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Consumer> {
+        self.places.get_mut(at as usize)?.as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.places.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
+        self.places.iter_mut().flatten()
+    }
+
+    /// Notes that `at` has credit and found nothing: it is woken when there is something.
+    pub(super) fn wait(&mut self, at: u32) {
+        if let Some(consumer) = self.places.get_mut(at as usize).and_then(Option::as_mut)
+            && !consumer.is_waiting
+        {
+            consumer.is_waiting = true;
+            self.waiting.push_back(at);
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many others than `at` wait.
+    pub(super) fn waiting_besides(&self, at: u32) -> usize {
+        self.waiting.len() - usize::from(self.get(at).is_some_and(|consumer| consumer.is_waiting))
+    }
+
+    /// Wakes the consumer that has waited longest and still has credit.
+    pub(super) fn wake_one(&mut self) {
+        while let Some(at) = self.waiting.pop_front() {
+            let Some(consumer) = self.places.get_mut(at as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            consumer.is_waiting = false;
+            if consumer.credit() > 0 {
+                consumer.signal.wake();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,694 @@
+//! A channel: every message of its topic once, to whichever of its consumers has credit.
+//!
+//! [`state`] is the pure state machine; this file puts it behind its lock and joins it to the topic's log, the alarms and
+//! the consumers' connections. Lock order: feed, then channel; nobody is called back while either is held.
+
+mod consumers;
+mod slots;
+mod state;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+pub use consumers::Subscriber;
+use slots::Detached;
+pub use state::SettleError;
+use state::{Leftovers, Pull, State, View};
+
+use super::feed::{Feed, SEQ_MASK};
+use super::log::Log;
+use super::topic::Topic;
+use super::upstream::{Origin, Upstream};
+use super::{Shared, client::Client};
+use crate::clock::Instant;
+use crate::names::{MessageId, is_ephemeral};
+
+/// A message that is not in the log, on its way to the deferred ones.
+#[derive(Clone, Debug)]
+pub(super) struct Deferred {
+    pub(super) seq: u64,
+    pub(super) timestamp: i64,
+    pub(super) body: Bytes,
+}
+
+/// A message that an upstream offers to a channel.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Its body.
+    pub body: Bytes,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// Deliveries that it has behind it elsewhere.
+    pub attempts: u16,
+    /// Whom to tell of its end.
+    pub origin: Origin,
+}
+
+/// A message as a consumer gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Its id, the same on all channels of the topic.
+    pub id: MessageId,
+    /// Publish time, nanoseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// Deliveries on this channel, this one included.
+    pub attempts: u16,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Why a SUB was refused. The texts follow nsqd's `E_SUB_FAILED SUB failed `.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// The channel is being deleted or the node shuts down.
+    #[error("exiting")]
+    Exiting,
+    /// `--max-channel-consumers` is reached.
+    #[error("limit of {0} consumers reached")]
+    Full(usize),
+}
+
+/// Where a channel stands: its topic, and what all of the node's channels share.
+pub(super) struct Place {
+    pub(super) feed: Arc<RwLock<Feed>>,
+    pub(super) topic: Weak<Topic>,
+    pub(super) this: Weak<Channel>,
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// The alarm that is set, if one is.
+    alarm: Option<Instant>,
+}
+
+/// See the module's description.
+pub struct Channel {
+    name: Arc<str>,
+    ephemeral: bool,
+    place: Place,
+    inner: Mutex<Inner>,
+    /// Whether a consumer with credit waits; lets a publisher pass without taking the lock.
+    hungry: AtomicBool,
+    upstream: RwLock<Option<Arc<dyn Upstream>>>,
+    /// The topic's released total when the channel was made.
+    base: u64,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The figures of a channel at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelCounts {
+    /// Messages ready for delivery.
+    pub depth: u64,
+    /// Messages at consumers.
+    pub in_flight: u64,
+    /// Messages held back.
+    pub deferred: u64,
+    /// Messages received from the topic or an upstream since it was made.
+    pub messages: u64,
+    /// REQs.
+    pub requeues: u64,
+    /// Messages that their consumer did not settle in time.
+    pub timeouts: u64,
+    /// Consumers.
+    pub consumers: usize,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
+/// A consumer's figures at one moment.
+#[derive(Clone, Debug)]
+pub struct ConsumerCounts {
+    /// Its connection.
+    pub client: Arc<Client>,
+    /// RDY as last set.
+    pub ready: u64,
+    /// Messages that it holds.
+    pub in_flight: u64,
+}
+
+impl Channel {
+    pub(super) fn new(name: Arc<str>, place: Place, cursor: u64, base: u64) -> Self {
+        Self {
+            ephemeral: is_ephemeral(&name),
+            name,
+            place,
+            inner: Mutex::new(Inner {
+                state: State::new(cursor),
+                alarm: None,
+            }),
+            hungry: AtomicBool::new(false),
+            upstream: RwLock::new(None),
+            base,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it goes with its last consumer.
+    #[must_use]
+    pub const fn is_ephemeral(&self) -> bool {
+        self.ephemeral
+    }
+
+    /// The figures of this moment.
+    #[must_use]
+    pub fn counts(&self) -> ChannelCounts {
+        let feed = self.place.feed.read();
+        let inner = self.inner.lock();
+        let state = &inner.state;
+        ChannelCounts {
+            depth: state.depth(view(&feed)),
+            in_flight: state.in_flight(),
+            deferred: state.deferred(),
+            messages: feed.released_total - self.base + state.offered,
+            requeues: state.requeues,
+            timeouts: state.timeouts,
+            consumers: state.consumers.count(),
+            paused: state.paused,
+        }
+    }
+
+    /// Its consumers.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerCounts> {
+        let inner = self.inner.lock();
+        let consumers = inner.state.consumers.iter().map(|consumer| ConsumerCounts {
+            client: Arc::clone(&consumer.client),
+            ready: consumer.ready,
+            in_flight: consumer.in_flight,
+        });
+        consumers.collect()
+    }
+
+    /// Subscribes; at most `consumers_max` if that is not 0.
+    ///
+    /// # Errors
+    /// Why nsqd would refuse.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        subscriber: Subscriber,
+        consumers_max: usize,
+    ) -> Result<Consumer, SubscribeError> {
+        let mut inner = self.inner.lock();
+        if inner.state.exiting {
+            return Err(SubscribeError::Exiting);
+        }
+        if consumers_max > 0 && inner.state.consumers.count() >= consumers_max {
+            return Err(SubscribeError::Full(consumers_max));
+        }
+        let client = Arc::clone(&subscriber.client);
+        let index = inner.state.subscribe(subscriber);
+        let consumers = inner.state.consumers.count();
+        drop(inner);
+        self.tell_consumers(consumers);
+        Ok(Consumer {
+            channel: Arc::clone(self),
+            index,
+            client,
+        })
+    }
+
+    /// Stops or goes on delivering; in-flight messages stay where they are.
+    pub fn set_paused(&self, paused: bool) {
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        inner.state.paused = paused;
+        self.wake_ready(&feed, &mut inner);
+        drop(inner);
+        drop(feed);
+        self.place.shared.changed(self.ephemeral);
+    }
+
+    /// Drops everything that is queued, deferred or in flight.
+    pub fn empty(&self) {
+        let mut leftovers = Leftovers::default();
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        inner.state.clear(view(&feed), &mut leftovers);
+        drop(inner);
+        self.give_back(feed, &leftovers, |upstream, origins| {
+            upstream.finished(origins)
+        });
+    }
+
+    /// Takes messages from an upstream. They are not in the log: the upstream keeps them until it is told.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Exiting`] if the channel is being deleted; nothing was taken then.
+    pub fn offer(&self, offers: Vec<Offer>) -> Result<(), SubscribeError> {
+        let mut feed = self.place.feed.write();
+        let seqs: Vec<u64> = offers.iter().map(|_| feed.mint()).collect();
+        let feed = parking_lot::RwLockWriteGuard::downgrade(feed);
+        let mut inner = self.inner.lock();
+        if inner.state.exiting {
+            return Err(SubscribeError::Exiting);
+        }
+        inner.state.offered += offers.len() as u64;
+        for (seq, offer) in seqs.into_iter().zip(offers) {
+            let Offer {
+                body,
+                timestamp,
+                attempts,
+                origin,
+            } = offer;
+            let detached = Detached {
+                body,
+                timestamp,
+                origin: Some(origin),
+            };
+            inner
+                .state
+                .add(seq, detached, attempts, None, feed.released);
+        }
+        self.wake_ready(&feed, &mut inner);
+        Ok(())
+    }
+
+    /// Drops what the upstream's lives up to `generation` offered: it will offer it again. Consumers that hold some of it
+    /// get `E_FIN_FAILED` for it.
+    pub fn revoke(&self, generation: u64) {
+        self.inner.lock().state.revoke(generation);
+    }
+
+    /// Whom to tell of the ends of offered messages.
+    pub(super) fn set_upstream(&self, upstream: Option<Arc<dyn Upstream>>) {
+        *self.upstream.write() = upstream;
+        let consumers = self.inner.lock().state.consumers.count();
+        self.tell_consumers(consumers);
+    }
+
+    fn tell_consumers(&self, consumers: usize) {
+        let upstream = self.upstream.read().clone();
+        if let Some(upstream) = upstream {
+            upstream.consumers_changed(consumers);
+        }
+    }
+
+    /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.
+    pub(super) fn close(&self) {
+        let mut leftovers = Leftovers::default();
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        inner.state.exiting = true;
+        inner.state.clear(view(&feed), &mut leftovers);
+        for consumer in inner.state.consumers.iter() {
+            consumer.signal.close();
+        }
+        drop(inner);
+        self.give_back(feed, &leftovers, |upstream, origins| {
+            upstream.returned(origins)
+        });
+    }
+
+    fn settle_leftovers(&self, feed: RwLockReadGuard<'_, Feed>, leftovers: Leftovers) {
+        if !leftovers.is_empty() {
+            self.give_back(feed, &leftovers, |upstream, origins| {
+                upstream.finished(origins)
+            });
+        }
+    }
+
+    /// Gives settled claims back to the log and tells the upstream, no lock held.
+    fn give_back(
+        &self,
+        feed: RwLockReadGuard<'_, Feed>,
+        leftovers: &Leftovers,
+        tell: impl FnOnce(&dyn Upstream, &[Origin]),
+    ) {
+        let mut freed = false;
+        for claim in &leftovers.claims {
+            freed |= feed.log.settle(claim);
+        }
+        drop(feed);
+        if freed {
+            self.place.feed.write().maintain();
+        }
+        if !leftovers.origins.is_empty() {
+            let upstream = self.upstream.read().clone();
+            if let Some(upstream) = upstream {
+                tell(upstream.as_ref(), &leftovers.origins);
+            }
+        }
+    }
+
+    /// Wakes the next consumer if there is something for it, and notes whether one still waits.
+    fn wake_ready(&self, feed: &Feed, inner: &mut Inner) {
+        if inner.state.consumers.waiting() > 0 && inner.state.has_ready(view(feed)) {
+            inner.state.consumers.wake_one();
+        }
+        self.hungry
+            .store(inner.state.consumers.waiting() > 0, Ordering::Release);
+    }
+
+    /// Called with the feed's lock held.
+    pub(super) fn wake_if_hungry(&self) {
+        if self.hungry.load(Ordering::Acquire) {
+            let mut inner = self.inner.lock();
+            if !inner.state.paused {
+                inner.state.consumers.wake_one();
+            }
+            self.hungry
+                .store(inner.state.consumers.waiting() > 0, Ordering::Release);
+        }
+    }
+
+    fn set_alarm(&self, inner: &mut Inner, at: Instant) {
+        if inner.alarm.is_none_or(|alarm| at < alarm) {
+            inner.alarm = Some(at);
+            self.place.shared.alarms.set(at, self.place.this.clone());
+        }
+    }
+
+    /// Requeues what is overdue and sets the next alarm.
+    pub(super) fn on_alarm(&self, now: Instant) {
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        if inner.alarm.is_some_and(|alarm| alarm <= now) {
+            inner.alarm = None;
+        }
+        inner.state.expire(now, feed.released);
+        if let Some(next) = inner.state.next_expiry() {
+            self.set_alarm(&mut inner, next);
+        }
+        self.wake_ready(&feed, &mut inner);
+    }
+
+    /// Adds a deferred message. Called with the feed's lock held.
+    pub(super) fn defer(&self, message: Deferred, due: Instant, released: u64) {
+        let Deferred {
+            seq,
+            timestamp,
+            body,
+        } = message;
+        let mut inner = self.inner.lock();
+        inner.state.add(
+            seq,
+            Detached {
+                body,
+                timestamp,
+                origin: None,
+            },
+            0,
+            Some(due),
+            released,
+        );
+        self.set_alarm(&mut inner, due);
+    }
+
+    /// Skips what is too much of `range` for an ephemeral channel that may have `bound` messages queued, and returns it.
+    /// Called with the feed's lock held, before `range` is released.
+    pub(super) fn bound(&self, log: &Log, range: &Range<u64>, bound: u64) -> Option<Range<u64>> {
+        let mut inner = self.inner.lock();
+        let depth = inner.state.depth(View {
+            log,
+            released: range.start,
+        });
+        let surplus = range.start.saturating_add(bound.saturating_sub(depth))..range.end;
+        if surplus.is_empty() {
+            return None;
+        }
+        inner.state.skip(surplus.clone());
+        Some(surplus)
+    }
+
+    /// See [`State::cursor`]. Called with the feed's lock held.
+    pub(super) fn cursor(&self) -> u64 {
+        self.inner.lock().state.cursor()
+    }
+
+    /// See [`State::detach`]. Called with the feed's lock held; the claims are the caller's to give back.
+    pub(super) fn detach(&self, log: &Log, range: &Range<u64>) -> Vec<Range<u64>> {
+        let mut leftovers = Leftovers::default();
+        self.inner.lock().state.detach(log, range, &mut leftovers);
+        leftovers.claims
+    }
+
+    fn unsubscribe(&self, index: u32) {
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        inner.state.unsubscribe(index, feed.released);
+        let left = inner.state.consumers.count();
+        self.wake_ready(&feed, &mut inner);
+        drop(inner);
+        drop(feed);
+        self.tell_consumers(left);
+        if left == 0
+            && self.ephemeral
+            && let Some(topic) = self.place.topic.upgrade()
+        {
+            topic.delete_channel(&self.name);
+        }
+    }
+}
+
+const fn view(feed: &Feed) -> View<'_> {
+    View {
+        log: &feed.log,
+        released: feed.released,
+    }
+}
+
+/// One subscription. Dropping it unsubscribes and makes what is in flight ready again.
+#[derive(Debug)]
+pub struct Consumer {
+    channel: Arc<Channel>,
+    index: u32,
+    client: Arc<Client>,
+}
+
+/// What a [`Consumer::pull`] may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PullLimit {
+    /// Messages, on top of what the credit allows.
+    pub messages: u64,
+    /// Bytes of bodies; the last message may exceed them.
+    pub bytes: usize,
+}
+
+/// What a [`Consumer::pull`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// Messages delivered.
+    pub messages: u64,
+    /// There is more, and credit for it: pull again.
+    pub more: bool,
+}
+
+impl Consumer {
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// RDY: how many messages may be in flight. A pull should follow.
+    pub fn set_ready(&self, ready: u64) {
+        let mut inner = self.channel.inner.lock();
+        if let Some(consumer) = inner.state.consumers.get_mut(self.index) {
+            consumer.ready = ready;
+        }
+    }
+
+    /// Hands `sink` what is ready, as far as the credit and `limit` allow. With credit left and nothing ready, the
+    /// consumer's signal is woken when there is something.
+    pub fn pull(
+        &self,
+        limit: PullLimit,
+        now: Instant,
+        mut sink: impl FnMut(Delivery<'_>),
+    ) -> Pulled {
+        let channel = &*self.channel;
+        let node = channel.place.shared.node;
+        let mut leftovers = Leftovers::default();
+        let feed = channel.place.feed.read();
+        let mut inner = channel.inner.lock();
+        let state = &mut inner.state;
+        let credit = state
+            .consumers
+            .get(self.index)
+            .map_or(0, consumers::Consumer::credit);
+        let mut pull = Pull {
+            view: view(&feed),
+            consumer: self.index,
+            now,
+            messages: credit
+                .min(limit.messages)
+                .min(self.share(state, feed.released)),
+            bytes: limit.bytes,
+            delivered: 0,
+            leftovers: &mut leftovers,
+            sink: |picked: state::Picked<'_>| {
+                let state::Picked {
+                    seq,
+                    timestamp,
+                    attempts,
+                    body,
+                } = picked;
+                sink(Delivery {
+                    id: MessageId(node | seq),
+                    timestamp,
+                    attempts,
+                    body,
+                });
+            },
+        };
+        state.pull(&mut pull);
+        let messages = pull.delivered;
+        let has_ready = state.has_ready(view(&feed));
+        let more = has_ready && credit > messages;
+        if credit > messages && !has_ready {
+            state.consumers.wait(self.index);
+        }
+        if messages > 0
+            && let Some(timeout) = state.consumers.get(self.index).map(|c| c.msg_timeout)
+        {
+            channel.set_alarm(&mut inner, now + timeout);
+        }
+        channel.wake_ready(&feed, &mut inner);
+        drop(inner);
+        self.client
+            .counters
+            .messages
+            .fetch_add(messages, Ordering::Relaxed);
+        channel.settle_leftovers(feed, leftovers);
+        Pulled { messages, more }
+    }
+
+    /// Consumers that wait get their part too, instead of one taking all that its RDY allows.
+    fn share(&self, state: &State, released: u64) -> u64 {
+        match state.consumers.waiting_besides(self.index) as u64 {
+            0 => u64::MAX,
+            waiting => (state.ready_at_most(released) / (waiting + 1)).max(1),
+        }
+    }
+
+    /// Starts settling messages; the channel is locked until the returned guard is dropped.
+    #[must_use]
+    pub fn settle(&self, now: Instant) -> Settling<'_> {
+        let feed = self.channel.place.feed.read();
+        let inner = self.channel.inner.lock();
+        Settling {
+            consumer: self,
+            feed: Some(feed),
+            inner: Some(inner),
+            leftovers: Leftovers::default(),
+            now,
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.channel.unsubscribe(self.index);
+    }
+}
+
+/// A run of FIN, REQ and TOUCH under one lock.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    consumer: &'a Consumer,
+    feed: Option<RwLockReadGuard<'a, Feed>>,
+    inner: Option<MutexGuard<'a, Inner>>,
+    leftovers: Leftovers,
+    now: Instant,
+}
+
+impl Settling<'_> {
+    fn seq(&self, id: &[u8; MessageId::LEN]) -> Result<u64, SettleError> {
+        let id = MessageId::from_hex(id).ok_or(SettleError::NotInFlight)?;
+        let node = self.consumer.channel.place.shared.node;
+        if id.0 & !SEQ_MASK == node {
+            Ok(id.0 & SEQ_MASK)
+        } else {
+            Err(SettleError::NotInFlight)
+        }
+    }
+
+    /// FIN.
+    ///
+    /// # Errors
+    /// Why nsqd would answer `E_FIN_FAILED`.
+    pub fn finish(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
+        let seq = self.seq(id)?;
+        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
+        inner
+            .state
+            .finish(self.consumer.index, seq, &mut self.leftovers)?;
+        let counters = &self.consumer.client.counters;
+        counters.finished.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// REQ, after `delay`.
+    ///
+    /// # Errors
+    /// Why nsqd would answer `E_REQ_FAILED`.
+    pub fn requeue(
+        &mut self,
+        id: &[u8; MessageId::LEN],
+        delay: Duration,
+    ) -> Result<(), SettleError> {
+        let seq = self.seq(id)?;
+        let (Some(inner), Some(feed)) = (self.inner.as_mut(), self.feed.as_ref()) else {
+            return Err(SettleError::Exiting);
+        };
+        let index = self.consumer.index;
+        let due = inner
+            .state
+            .requeue(index, seq, delay, self.now, feed.released)?;
+        if let Some(due) = due {
+            self.consumer.channel.set_alarm(inner, due);
+        }
+        let counters = &self.consumer.client.counters;
+        counters.requeued.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// TOUCH.
+    ///
+    /// # Errors
+    /// Why nsqd would answer `E_TOUCH_FAILED`.
+    pub fn touch(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
+        let seq = self.seq(id)?;
+        let timeout_max = self.consumer.channel.place.shared.options.max_msg_timeout;
+        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
+        inner
+            .state
+            .touch(self.consumer.index, seq, timeout_max, self.now)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        let (Some(mut inner), Some(feed)) = (self.inner.take(), self.feed.take()) else {
+            return;
+        };
+        let channel = &self.consumer.channel;
+        channel.wake_ready(&feed, &mut inner);
+        drop(inner);
+        channel.settle_leftovers(feed, std::mem::take(&mut self.leftovers));
+    }
+}

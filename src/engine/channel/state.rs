@@ -1,0 +1,656 @@
+//! The channel's state machine: ready, in flight, deferred. Pure: it is handed the log, the time and a consumer's
+//! wishes, and says what is to be settled. It knows no locks, sockets, files or brokers.
+//!
+//! What is ready comes from two places: the topic's log behind the cursor, and the queue of messages that were delivered
+//! before (or never were in the log). NSQ puts a requeued message behind everything that is queued at that moment, so
+//! each entry of that queue remembers how far the log reached.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use super::consumers::{Consumers, Subscriber};
+use super::slots::{Detached, List, Phase, Slot, Slots};
+use super::window::Window;
+use crate::clock::Instant;
+use crate::engine::log::{Log, Stored};
+use crate::engine::upstream::Origin;
+
+/// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// It is not in flight on this channel (any more).
+    #[error("ID not in flight")]
+    NotInFlight,
+    /// Another consumer has it.
+    #[error("client does not own message")]
+    NotOwner,
+    /// The channel is being deleted or the node shuts down.
+    #[error("exiting")]
+    Exiting,
+}
+
+/// What an operation leaves to be done once the channel is unlocked: claims on the log to give back, and origins to tell.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) claims: Vec<Range<u64>>,
+    pub(super) origins: Vec<Origin>,
+}
+
+impl Leftovers {
+    fn claim(&mut self, seq: u64) {
+        match self.claims.last_mut() {
+            Some(last) if last.end == seq => last.end += 1,
+            _ => self.claims.push(seq..seq + 1),
+        }
+    }
+
+    /// Notes that `slot` is done with.
+    fn done(&mut self, slot: &Slot) {
+        match &slot.detached {
+            None => self.claim(slot.seq),
+            Some(detached) => self.origins.extend(detached.origin),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.origins.is_empty()
+    }
+}
+
+/// A message as a consumer gets it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picked<'a> {
+    pub(super) seq: u64,
+    pub(super) timestamp: i64,
+    pub(super) attempts: u16,
+    pub(super) body: &'a [u8],
+}
+
+/// How much of the log a channel may read: all that the topic has handed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) log: &'a Log,
+    pub(super) released: u64,
+}
+
+/// One consumer's request for messages.
+pub(super) struct Pull<'a, F> {
+    pub(super) view: View<'a>,
+    pub(super) consumer: u32,
+    pub(super) now: Instant,
+    /// Messages that it may still get.
+    pub(super) messages: u64,
+    /// Bytes of bodies that it may still get; the last message may exceed them.
+    pub(super) bytes: usize,
+    /// Messages that it got.
+    pub(super) delivered: u64,
+    pub(super) leftovers: &'a mut Leftovers,
+    pub(super) sink: F,
+}
+
+impl<F: FnMut(Picked<'_>)> Pull<'_, F> {
+    const fn is_spent(&self) -> bool {
+        self.delivered >= self.messages || self.bytes == 0
+    }
+
+    fn deliver(&mut self, picked: Picked<'_>) {
+        self.delivered += 1;
+        self.bytes = self.bytes.saturating_sub(picked.body.len());
+        (self.sink)(picked);
+    }
+}
+
+/// A requeued message: due when the cursor has reached `after`.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    after: u64,
+    seq: u64,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct State {
+    slots: Slots,
+    window: Window,
+    /// Everything before it was delivered at least once, or skipped.
+    cursor: u64,
+    /// Parts of the log ahead of the cursor that are not for this channel.
+    skips: VecDeque<Range<u64>>,
+    again: VecDeque<Again>,
+    /// Live entries of `again`: the queue may hold entries whose message is gone.
+    again_live: u64,
+    deferred: BinaryHeap<Reverse<(Instant, u64)>>,
+    deferred_live: u64,
+    pub(super) consumers: Consumers,
+    pub(super) paused: bool,
+    pub(super) exiting: bool,
+    pub(super) requeues: u64,
+    pub(super) timeouts: u64,
+    pub(super) offered: u64,
+    in_flight: u64,
+    sampler: u64,
+}
+
+impl State {
+    /// A channel that sees what the topic hands on from `cursor` on.
+    pub(super) fn new(cursor: u64) -> Self {
+        Self {
+            slots: Slots::default(),
+            window: Window::default(),
+            cursor,
+            skips: VecDeque::new(),
+            again: VecDeque::new(),
+            again_live: 0,
+            deferred: BinaryHeap::new(),
+            deferred_live: 0,
+            consumers: Consumers::default(),
+            paused: false,
+            exiting: false,
+            requeues: 0,
+            timeouts: 0,
+            offered: 0,
+            in_flight: 0,
+            sampler: cursor | 1,
+        }
+    }
+
+    pub(super) const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(super) const fn deferred(&self) -> u64 {
+        self.deferred_live
+    }
+
+    /// Messages ready for delivery, those of the log included.
+    pub(super) fn depth(&self, view: View<'_>) -> u64 {
+        let ahead = view.log.count(&(self.cursor..view.released));
+        let skipped: u64 = self
+            .skips
+            .iter()
+            .map(|skip| {
+                view.log
+                    .count(&(skip.start.max(self.cursor)..skip.end.max(self.cursor)))
+            })
+            .sum();
+        self.again_live + ahead.saturating_sub(skipped)
+    }
+
+    /// An upper bound of [`State::depth`] that costs nothing.
+    pub(super) const fn ready_at_most(&self, released: u64) -> u64 {
+        self.again_live + released.saturating_sub(self.cursor)
+    }
+
+    pub(super) const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Passes over skipped parts at the cursor and says where the next one starts.
+    fn pass_skips(&mut self) -> u64 {
+        while let Some(skip) = self.skips.front() {
+            if skip.start > self.cursor {
+                return skip.start;
+            }
+            self.cursor = self.cursor.max(skip.end);
+            self.skips.pop_front();
+        }
+        u64::MAX
+    }
+
+    /// Never delivers `range`, which starts at or behind everything skipped before.
+    pub(super) fn skip(&mut self, range: Range<u64>) {
+        match self.skips.back_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.skips.push_back(range),
+        }
+    }
+
+    /// Whether a consumer with credit would get something.
+    pub(super) fn has_ready(&mut self, view: View<'_>) -> bool {
+        if self.paused || self.exiting {
+            return false;
+        }
+        if self.again_live > 0 {
+            return true;
+        }
+        loop {
+            let skip = self.pass_skips();
+            let end = view.released.min(skip);
+            if view.log.iter(self.cursor, end).next().is_some() {
+                return true;
+            }
+            if end == view.released {
+                return false;
+            }
+            self.cursor = end;
+        }
+    }
+
+    /// Hands a consumer what is ready, within its budget.
+    pub(super) fn pull<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) {
+        if self.paused || self.exiting {
+            return;
+        }
+        while !pull.is_spent() {
+            let end = pull.view.released.min(self.pass_skips());
+            let stop = self.again.front().map_or(end, |again| again.after.min(end));
+            for stored in pull.view.log.iter(self.cursor, stop) {
+                self.cursor = stored.seq + 1;
+                self.deliver_stored(stored, pull);
+                if pull.is_spent() {
+                    return;
+                }
+            }
+            self.cursor = self.cursor.max(stop);
+            if self
+                .again
+                .front()
+                .is_some_and(|again| again.after <= self.cursor)
+            {
+                self.deliver_again(pull);
+            } else if self.cursor >= pull.view.released {
+                return;
+            }
+        }
+    }
+
+    fn deliver_stored<F: FnMut(Picked<'_>)>(&mut self, stored: Stored<'_>, pull: &mut Pull<'_, F>) {
+        if self.is_sampled_out(pull.consumer) {
+            pull.leftovers.claim(stored.seq);
+            return;
+        }
+        let at = self.slots.insert(Slot::new(stored.seq, Phase::Ready));
+        self.window.insert(stored.seq, at);
+        let attempts = self.hand_over(at, pull.consumer, pull.now);
+        let Stored {
+            seq,
+            timestamp,
+            body,
+        } = stored;
+        pull.deliver(Picked {
+            seq,
+            timestamp,
+            attempts,
+            body,
+        });
+    }
+
+    /// Delivers the first of the requeued messages. An entry whose message is gone is dropped.
+    fn deliver_again<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) {
+        let Some(Again { seq, .. }) = self.again.pop_front() else {
+            return;
+        };
+        let Some(at) = self.window.get(seq) else {
+            return;
+        };
+        if self
+            .slots
+            .get(at)
+            .is_none_or(|slot| slot.phase != Phase::Ready)
+        {
+            return;
+        }
+        self.again_live -= 1;
+        if self.is_sampled_out(pull.consumer) {
+            self.forget(seq, pull.leftovers);
+            return;
+        }
+        let attempts = self.hand_over(at, pull.consumer, pull.now);
+        let Some(slot) = self.slots.get(at) else {
+            return;
+        };
+        match &slot.detached {
+            Some(detached) => pull.deliver(Picked {
+                seq,
+                timestamp: detached.timestamp,
+                attempts,
+                body: &detached.body,
+            }),
+            // The channel holds a claim on it, so its block is there.
+            None => {
+                if let Some(Stored {
+                    timestamp, body, ..
+                }) = pull.view.log.get(seq)
+                {
+                    pull.deliver(Picked {
+                        seq,
+                        timestamp,
+                        attempts,
+                        body,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Puts a message in flight at `consumer` and counts the attempt.
+    fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
+        let Self {
+            slots,
+            consumers,
+            in_flight,
+            ..
+        } = self;
+        let (Some(slot), Some(to)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
+            return 0;
+        };
+        slot.attempts = slot.attempts.saturating_add(1);
+        let attempts = slot.attempts;
+        let deadline = now + to.msg_timeout;
+        slot.phase = Phase::InFlight {
+            consumer,
+            delivered: now,
+            deadline,
+        };
+        slots.link(&mut to.list, at);
+        to.in_flight += 1;
+        *in_flight += 1;
+        attempts
+    }
+
+    /// Takes a message out of its consumer's hands.
+    fn take_back(&mut self, at: u32) {
+        let Self {
+            slots,
+            consumers,
+            in_flight,
+            ..
+        } = self;
+        let Some(Phase::InFlight { consumer, .. }) = slots.get(at).map(|slot| slot.phase) else {
+            return;
+        };
+        *in_flight -= 1;
+        if let Some(from) = consumers.get_mut(consumer) {
+            slots.unlink(&mut from.list, at);
+            from.in_flight -= 1;
+        }
+    }
+
+    /// nsqd discards what a sampling consumer does not want, for the whole channel: about `rate + 1` per cent remain.
+    fn is_sampled_out(&mut self, consumer: u32) -> bool {
+        let rate = self
+            .consumers
+            .get(consumer)
+            .map_or(0, |consumer| consumer.sample_rate);
+        if rate == 0 {
+            return false;
+        }
+        // xorshift64: statistics, not secrets.
+        self.sampler ^= self.sampler << 13;
+        self.sampler ^= self.sampler >> 7;
+        self.sampler ^= self.sampler << 17;
+        self.sampler % 100 > u64::from(rate)
+    }
+
+    /// Ends a message's life.
+    fn forget(&mut self, seq: u64, leftovers: &mut Leftovers) {
+        if let Some(slot) = self.window.remove(seq).and_then(|at| self.slots.remove(at)) {
+            leftovers.done(&slot);
+        }
+    }
+
+    /// The slot of a message in flight at `consumer`.
+    fn owned(&self, consumer: u32, seq: u64) -> Result<u32, SettleError> {
+        let at = self.window.get(seq).ok_or(SettleError::NotInFlight)?;
+        match self.slots.get(at).map(|slot| slot.phase) {
+            Some(Phase::InFlight {
+                consumer: owner, ..
+            }) if owner == consumer => Ok(at),
+            Some(Phase::InFlight { .. }) => Err(SettleError::NotOwner),
+            _ => Err(SettleError::NotInFlight),
+        }
+    }
+
+    /// FIN.
+    pub(super) fn finish(
+        &mut self,
+        consumer: u32,
+        seq: u64,
+        leftovers: &mut Leftovers,
+    ) -> Result<(), SettleError> {
+        let at = self.owned(consumer, seq)?;
+        self.take_back(at);
+        self.forget(seq, leftovers);
+        Ok(())
+    }
+
+    /// REQ: behind everything that is queued now, or after `delay`. Returns when it is due, if that is later.
+    pub(super) fn requeue(
+        &mut self,
+        consumer: u32,
+        seq: u64,
+        delay: Duration,
+        now: Instant,
+        released: u64,
+    ) -> Result<Option<Instant>, SettleError> {
+        if self.exiting {
+            return Err(SettleError::Exiting);
+        }
+        let at = self.owned(consumer, seq)?;
+        self.take_back(at);
+        self.requeues += 1;
+        if delay.is_zero() {
+            self.queue(at, released);
+            return Ok(None);
+        }
+        let due = now + delay;
+        self.hold(at, due);
+        Ok(Some(due))
+    }
+
+    /// TOUCH: a new deadline, but never later than `timeout_max` after the delivery.
+    pub(super) fn touch(
+        &mut self,
+        consumer: u32,
+        seq: u64,
+        timeout_max: Duration,
+        now: Instant,
+    ) -> Result<(), SettleError> {
+        let at = self.owned(consumer, seq)?;
+        let Self {
+            slots, consumers, ..
+        } = self;
+        let (Some(slot), Some(owner)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
+            return Err(SettleError::NotInFlight);
+        };
+        if let Phase::InFlight {
+            delivered,
+            deadline,
+            ..
+        } = &mut slot.phase
+        {
+            *deadline = (now + owner.touch_timeout).min(*delivered + timeout_max);
+        }
+        slots.unlink(&mut owner.list, at);
+        slots.link(&mut owner.list, at);
+        Ok(())
+    }
+
+    /// Puts a message behind everything that is queued now.
+    fn queue(&mut self, at: u32, released: u64) {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return;
+        };
+        slot.phase = Phase::Ready;
+        self.again.push_back(Again {
+            after: released,
+            seq: slot.seq,
+        });
+        self.again_live += 1;
+    }
+
+    /// Holds a message back until `due`.
+    fn hold(&mut self, at: u32, due: Instant) {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return;
+        };
+        slot.phase = Phase::Deferred { due };
+        self.deferred.push(Reverse((due, slot.seq)));
+        self.deferred_live += 1;
+    }
+
+    /// Adds a message that is not in the log: ready at once, or at `due`.
+    pub(super) fn add(
+        &mut self,
+        seq: u64,
+        detached: Detached,
+        attempts: u16,
+        due: Option<Instant>,
+        released: u64,
+    ) {
+        let mut slot = Slot::new(seq, Phase::Ready);
+        slot.attempts = attempts;
+        slot.detached = Some(Box::new(detached));
+        let at = self.slots.insert(slot);
+        self.window.insert(seq, at);
+        match due {
+            Some(due) => self.hold(at, due),
+            None => self.queue(at, released),
+        }
+    }
+
+    /// Requeues what has timed out and what was deferred until now or earlier.
+    pub(super) fn expire(&mut self, now: Instant, released: u64) {
+        let mut overdue = Vec::new();
+        for consumer in self.consumers.iter() {
+            let first = consumer.list.first().and_then(|at| self.slots.get(at));
+            if let Some(Phase::InFlight {
+                deadline, consumer, ..
+            }) = first.map(|slot| slot.phase)
+                && deadline <= now
+            {
+                overdue.push(consumer);
+            }
+        }
+        for consumer in overdue {
+            while let Some(at) = self.first_overdue(consumer, now) {
+                self.take_back(at);
+                self.timeouts += 1;
+                self.queue(at, released);
+            }
+        }
+        while let Some(&Reverse((due, seq))) = self.deferred.peek() {
+            let at = self.held(due, seq);
+            if at.is_some() && due > now {
+                break;
+            }
+            self.deferred.pop();
+            if let Some(at) = at {
+                self.deferred_live -= 1;
+                self.queue(at, released);
+            }
+        }
+    }
+
+    fn first_overdue(&self, consumer: u32, now: Instant) -> Option<u32> {
+        let at = self.consumers.get(consumer)?.list.first()?;
+        match self.slots.get(at)?.phase {
+            Phase::InFlight { deadline, .. } if deadline <= now => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The slot that an entry of the deferred heap stands for, unless its message is gone.
+    fn held(&self, due: Instant, seq: u64) -> Option<u32> {
+        let at = self.window.get(seq)?;
+        (self.slots.get(at)?.phase == Phase::Deferred { due }).then_some(at)
+    }
+
+    /// When [`State::expire`] has something to do next.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let timeouts = self.consumers.iter().filter_map(|consumer| {
+            match self.slots.get(consumer.list.first()?)?.phase {
+                Phase::InFlight { deadline, .. } => Some(deadline),
+                Phase::Ready | Phase::Deferred { .. } => None,
+            }
+        });
+        let deferred = self.deferred.peek().map(|&Reverse((due, _))| due);
+        timeouts.chain(deferred).min()
+    }
+
+    /// Adds a consumer.
+    pub(super) fn subscribe(&mut self, subscriber: Subscriber) -> u32 {
+        self.consumers.insert(subscriber)
+    }
+
+    /// Removes a consumer. What it had in flight is ready again at once: nsqd waits for the timeouts instead, and its
+    /// users have asked for this since 2014.
+    pub(super) fn unsubscribe(&mut self, consumer: u32, released: u64) {
+        while let Some(at) = self
+            .consumers
+            .get(consumer)
+            .and_then(|consumer| consumer.list.first())
+        {
+            self.take_back(at);
+            self.queue(at, released);
+        }
+        self.consumers.remove(consumer);
+    }
+
+    /// Drops everything: queued, deferred and in flight.
+    pub(super) fn clear(&mut self, view: View<'_>, leftovers: &mut Leftovers) {
+        let mut from = self.cursor;
+        for skip in std::mem::take(&mut self.skips) {
+            leftovers.claims.push(from..skip.start.max(from));
+            from = skip.end.max(from);
+        }
+        leftovers.claims.push(from..view.released.max(from));
+        self.cursor = view.released;
+        for slot in self.slots.drain() {
+            leftovers.done(&slot);
+        }
+        self.window.clear();
+        self.again.clear();
+        self.again_live = 0;
+        self.deferred.clear();
+        self.deferred_live = 0;
+        self.in_flight = 0;
+        for consumer in self.consumers.iter_mut() {
+            consumer.list = List::EMPTY;
+            consumer.in_flight = 0;
+        }
+    }
+
+    /// Moves the live messages of `range` out of the log, each into a body of its own.
+    pub(super) fn detach(&mut self, log: &Log, range: &Range<u64>, leftovers: &mut Leftovers) {
+        let Self { slots, window, .. } = self;
+        for at in window.range(range.start, range.end) {
+            let Some(slot) = slots.get_mut(at) else {
+                continue;
+            };
+            let (None, Some(stored)) = (&slot.detached, log.get(slot.seq)) else {
+                continue;
+            };
+            slot.detached = Some(Box::new(Detached {
+                body: bytes::Bytes::copy_from_slice(stored.body),
+                timestamp: stored.timestamp,
+                origin: None,
+            }));
+            leftovers.claim(slot.seq);
+        }
+    }
+
+    /// Drops what an upstream's life up to and including `generation` had delivered: it will deliver it again.
+    pub(super) fn revoke(&mut self, generation: u64) {
+        let revoked: Vec<(u32, u64, Phase)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                let origin = slot.detached.as_ref().and_then(|detached| detached.origin);
+                origin.is_some_and(|origin| origin.generation <= generation)
+            })
+            .map(|(at, slot)| (at, slot.seq, slot.phase))
+            .collect();
+        for (at, seq, phase) in revoked {
+            match phase {
+                Phase::Ready => self.again_live -= 1,
+                Phase::Deferred { .. } => self.deferred_live -= 1,
+                Phase::InFlight { .. } => self.take_back(at),
+            }
+            self.window.remove(seq);
+            self.slots.remove(at);
+        }
+    }
+}

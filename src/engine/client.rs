@@ -1,0 +1,155 @@
+//! What `/stats` says of a connection. Owned by the server, read by whoever shows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// What a client said of itself in IDENTIFY.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `client_id`; before IDENTIFY the host part of the remote address.
+    pub client_id: String,
+    /// `hostname`; before IDENTIFY the host part of the remote address.
+    pub hostname: String,
+    /// `user_agent`.
+    pub user_agent: String,
+    /// Percentage of messages that a consumer wants, 0 for all.
+    pub sample_rate: u8,
+}
+
+/// A connection's state as nsqd numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Connected.
+    Init = 0,
+    /// After SUB.
+    Subscribed = 3,
+    /// After CLS.
+    Closing = 4,
+}
+
+/// The counters of one connection since it was made.
+#[derive(Debug, Default)]
+pub struct ClientCounters {
+    /// Deliveries, redeliveries included.
+    pub messages: AtomicU64,
+    /// FINs.
+    pub finished: AtomicU64,
+    /// REQs.
+    pub requeued: AtomicU64,
+}
+
+/// All connections past their magic.
+#[derive(Debug, Default)]
+pub struct Clients {
+    clients: Mutex<BTreeMap<u64, Arc<Client>>>,
+    next: AtomicU64,
+}
+
+impl Clients {
+    /// Lists `client` until the returned guard is dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, client: Arc<Client>) -> Listed {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.clients.lock().insert(number, client);
+        Listed {
+            clients: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// All of them, in the order in which they came.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.clients.lock().values().cloned().collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.clients.lock().len()
+    }
+}
+
+/// Keeps a connection in its [`Clients`].
+#[derive(Debug)]
+pub struct Listed {
+    clients: Arc<Clients>,
+    number: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.clients.clients.lock().remove(&self.number);
+    }
+}
+
+/// One connection past its magic.
+#[derive(Debug)]
+pub struct Client {
+    /// `host:port`, or `@` for a unix socket.
+    pub remote_address: String,
+    /// When it connected, Unix seconds.
+    pub connected_at: i64,
+    /// Counters, updated by the channel that it subscribes.
+    pub counters: ClientCounters,
+    state: AtomicU8,
+    identity: Mutex<Arc<Identity>>,
+    published: Mutex<BTreeMap<Arc<str>, u64>>,
+}
+
+impl Client {
+    /// A connection from `remote_address`, made at `connected_at` (Unix seconds).
+    #[must_use]
+    pub fn new(remote_address: String, connected_at: i64, identity: Identity) -> Self {
+        Self {
+            remote_address,
+            connected_at,
+            counters: ClientCounters::default(),
+            state: AtomicU8::new(ClientState::Init as u8),
+            identity: Mutex::new(Arc::new(identity)),
+            published: Mutex::default(),
+        }
+    }
+
+    /// What it said of itself.
+    #[must_use]
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.lock())
+    }
+
+    /// Replaces what it said of itself.
+    pub fn identify(&self, identity: Identity) {
+        *self.identity.lock() = Arc::new(identity);
+    }
+
+    /// The state as nsqd's number: 0, 3 or 4.
+    #[must_use]
+    pub fn state(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    /// Notes a new state.
+    pub fn enter(&self, state: ClientState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that it published `messages` to `topic`.
+    pub fn published(&self, topic: &Arc<str>, messages: u64) {
+        let mut published = self.published.lock();
+        match published.get_mut(topic) {
+            Some(count) => *count += messages,
+            None => {
+                published.insert(Arc::clone(topic), messages);
+            }
+        }
+    }
+
+    /// How much it published to each topic; empty for one that never did.
+    #[must_use]
+    pub fn publications(&self) -> BTreeMap<Arc<str>, u64> {
+        self.published.lock().clone()
+    }
+}

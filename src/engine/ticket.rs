@@ -1,0 +1,143 @@
+//! A publish that is answered later.
+//!
+//! NSQ replies carry no ids: order is the contract. A connection therefore keeps its unanswered publishes in a queue and
+//! looks at the tickets in order whenever its [`Signal`] fires.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+/// Wakes the one task that serves a connection: something is deliverable, a ticket is resolved, or it is to close.
+#[derive(Debug, Default)]
+pub struct Signal {
+    notify: Notify,
+    closed: AtomicBool,
+}
+
+impl Signal {
+    /// Wakes the task, now or at its next wait.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Tells the task to close its connection: its channel is gone.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Whether [`Signal::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Waits for the next wake-up. A wake-up before the call counts.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
+    }
+}
+
+/// Why a publish was refused. The texts follow the producer's `E_PUB_FAILED PUB failed `.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The topic is being deleted or the node shuts down.
+    #[error("exiting")]
+    Exiting,
+    /// The route's limit is exceeded and it says `on_exceed: reject`.
+    #[error("route {route}: rate limit exceeded")]
+    Limited {
+        /// The route's name.
+        route: Arc<str>,
+    },
+    /// The far side did not take it, for this reason.
+    #[error("route {route}: {reason}")]
+    Refused {
+        /// The route's name.
+        route: Arc<str>,
+        /// In the words of whoever refused it.
+        reason: Arc<str>,
+    },
+}
+
+#[derive(Debug)]
+struct State {
+    outcome: OnceLock<Result<(), PublishError>>,
+    outstanding: AtomicUsize,
+    signal: Arc<Signal>,
+}
+
+/// The answer to one PUB, MPUB or DPUB: resolved once all its messages are confirmed, or with the first error.
+#[derive(Clone, Debug)]
+pub struct Ticket(Arc<State>);
+
+impl Ticket {
+    /// A ticket for `messages` messages that wakes `signal` when it is resolved.
+    #[must_use]
+    pub fn new(messages: usize, signal: Arc<Signal>) -> Self {
+        let outcome = OnceLock::new();
+        if messages == 0 {
+            // Nothing to wait for; nobody else can have set it yet.
+            outcome.get_or_init(|| Ok(()));
+        }
+        Self(Arc::new(State {
+            outcome,
+            outstanding: AtomicUsize::new(messages),
+            signal,
+        }))
+    }
+
+    /// One message is confirmed.
+    pub fn confirm(&self) {
+        if self.0.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.0.outcome.set(Ok(())).is_ok()
+        {
+            self.0.signal.wake();
+        }
+    }
+
+    /// One message failed, and with it the whole publish. Later calls change nothing.
+    pub fn fail(&self, error: PublishError) {
+        if self.0.outcome.set(Err(error)).is_ok() {
+            self.0.signal.wake();
+        }
+    }
+
+    /// The outcome, once there is one.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Result<(), PublishError>> {
+        self.0.outcome.get()
+    }
+}
+
+/// How a publish was taken.
+#[derive(Debug)]
+#[must_use = "a pending publish must be answered when its ticket is resolved"]
+pub enum Accepted {
+    /// It is in the topic.
+    Now,
+    /// The far side has yet to confirm it.
+    Pending(Ticket),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_resolved_by_the_last_confirm_or_the_first_error() {
+        let ticket = Ticket::new(2, Arc::default());
+        ticket.confirm();
+        assert_eq!(ticket.outcome(), None);
+        ticket.confirm();
+        assert_eq!(ticket.outcome(), Some(&Ok(())));
+
+        let ticket = Ticket::new(2, Arc::default());
+        ticket.fail(PublishError::Exiting);
+        ticket.confirm();
+        ticket.confirm();
+        assert_eq!(ticket.outcome(), Some(&Err(PublishError::Exiting)));
+        assert_eq!(Ticket::new(0, Arc::default()).outcome(), Some(&Ok(())));
+    }
+}

@@ -1,0 +1,350 @@
+//! A topic: where messages are published, and the channels that each get every one of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::RwLock;
+
+use super::channel::{Channel, Deferred};
+use super::feed::{Feed, Held, own};
+use super::ticket::{Accepted, PublishError, Signal, Ticket};
+use super::upstream::{Ingress, Outbound};
+use super::{Engine, Shared};
+use crate::clock;
+use crate::names::{MessageId, is_ephemeral};
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Topic {
+    name: Arc<str>,
+    ephemeral: bool,
+    feed: Arc<RwLock<Feed>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    shared: Arc<Shared>,
+    engine: Weak<Engine>,
+}
+
+impl Topic {
+    pub(super) fn new(
+        name: Arc<str>,
+        first: u64,
+        shared: Arc<Shared>,
+        engine: Weak<Engine>,
+    ) -> Self {
+        Self {
+            ephemeral: is_ephemeral(&name),
+            name,
+            feed: Arc::new(RwLock::new(Feed::new(first))),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            shared,
+            engine,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it lives in memory only and goes with its last channel.
+    #[must_use]
+    pub const fn is_ephemeral(&self) -> bool {
+        self.ephemeral
+    }
+
+    /// Messages accepted since it was made.
+    #[must_use]
+    pub fn message_count(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies accepted since it was made.
+    #[must_use]
+    pub fn message_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Publishes `bodies`, all or none. Consumers are woken by [`Topic::wake`], which the caller calls once for all that
+    /// it publishes in one go. `signal` is woken when a pending publish is answered.
+    ///
+    /// # Errors
+    /// Why nothing was taken.
+    pub fn publish<'a>(
+        &self,
+        bodies: impl Iterator<Item = &'a [u8]>,
+        signal: &Arc<Signal>,
+    ) -> Result<Accepted, PublishError> {
+        let timestamp = clock::unix_nanos();
+        let mut feed = self.feed.write();
+        if feed.exiting {
+            return Err(PublishError::Exiting);
+        }
+        if let Some(ingress) = feed.ingress.clone() {
+            let batch = route(&mut feed, self.shared.node, bodies, timestamp);
+            drop(feed);
+            return self.hand_out(&*ingress, batch, signal);
+        }
+        // An ephemeral topic that nobody reads keeps what fits and counts the rest.
+        let mut room = if self.ephemeral {
+            self.shared
+                .options
+                .mem_queue_size
+                .max(1)
+                .saturating_sub(feed.unreleased())
+        } else {
+            u64::MAX
+        };
+        let (mut messages, mut bytes) = (0, 0);
+        for body in bodies {
+            messages += 1;
+            bytes += body.len() as u64;
+            if room > 0 {
+                room -= 1;
+                feed.log.append(body, timestamp);
+            }
+        }
+        feed.release(self.shared.bound(), clock::now());
+        drop(feed);
+        self.count(messages, bytes);
+        Ok(Accepted::Now)
+    }
+
+    /// Publishes one message that no consumer gets before `delay` has passed. The delay starts when the topic has a
+    /// channel and is not paused.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn publish_deferred(
+        &self,
+        body: &[u8],
+        delay: Duration,
+        signal: &Arc<Signal>,
+    ) -> Result<Accepted, PublishError> {
+        if delay.is_zero() {
+            return self.publish(std::iter::once(body), signal);
+        }
+        let timestamp = clock::unix_nanos();
+        let mut feed = self.feed.write();
+        if feed.exiting {
+            return Err(PublishError::Exiting);
+        }
+        if feed.ingress.is_some() {
+            return Err(PublishError::Refused {
+                route: Arc::clone(&self.name),
+                reason: "a direct route to RabbitMQ cannot defer: publish without a delay".into(),
+            });
+        }
+        let seq = feed.mint();
+        let message = Deferred {
+            seq,
+            timestamp,
+            body: own(body),
+        };
+        feed.held.push(Held { message, delay });
+        feed.release(self.shared.bound(), clock::now());
+        drop(feed);
+        self.count(1, body.len() as u64);
+        Ok(Accepted::Now)
+    }
+
+    fn hand_out(
+        &self,
+        ingress: &dyn Ingress,
+        batch: Vec<Outbound>,
+        signal: &Arc<Signal>,
+    ) -> Result<Accepted, PublishError> {
+        let bytes = batch.iter().map(|message| message.body.len() as u64).sum();
+        let messages = batch.len();
+        let ticket = Ticket::new(messages, Arc::clone(signal));
+        ingress.offer(batch, ticket.clone())?;
+        self.count(messages as u64, bytes);
+        Ok(Accepted::Pending(ticket))
+    }
+
+    /// Whether a producer should hold back until its publishes are answered.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.feed
+            .read()
+            .ingress
+            .as_ref()
+            .is_some_and(|ingress| ingress.is_congested())
+    }
+
+    /// Wakes consumers of channels that have something for them.
+    pub fn wake(&self) {
+        for channel in &self.feed.read().channels {
+            channel.wake_if_hungry();
+        }
+    }
+
+    /// The channel of this name.
+    #[must_use]
+    pub fn find_channel(&self, name: &str) -> Option<Arc<Channel>> {
+        let feed = self.feed.read();
+        let at = feed
+            .channels
+            .binary_search_by(|channel| (**channel.name()).cmp(name))
+            .ok()?;
+        feed.channels.get(at).cloned()
+    }
+
+    /// The channel of this name, made if it is not there.
+    ///
+    /// # Errors
+    /// [`PublishError::Exiting`] if the topic is being deleted.
+    pub fn channel(self: &Arc<Self>, name: &str) -> Result<Arc<Channel>, PublishError> {
+        if let Some(channel) = self.find_channel(name) {
+            return Ok(channel);
+        }
+        let mut feed = self.feed.write();
+        if feed.exiting {
+            return Err(PublishError::Exiting);
+        }
+        let at = match feed
+            .channels
+            .binary_search_by(|channel| (**channel.name()).cmp(name))
+        {
+            Ok(at) => return feed.channels.get(at).cloned().ok_or(PublishError::Exiting),
+            Err(at) => at,
+        };
+        let channel = Arc::new_cyclic(|this| {
+            Channel::new(
+                name.into(),
+                super::channel::Place {
+                    feed: Arc::clone(&self.feed),
+                    topic: Arc::downgrade(self),
+                    this: this.clone(),
+                    shared: Arc::clone(&self.shared),
+                },
+                feed.released,
+                feed.released_total,
+            )
+        });
+        feed.channels.insert(at, Arc::clone(&channel));
+        feed.release(self.shared.bound(), clock::now());
+        drop(feed);
+        if let Some(engine) = self.engine.upgrade() {
+            channel.set_upstream(engine.upstream(&self.name, name));
+        }
+        self.shared
+            .changed(self.ephemeral || channel.is_ephemeral());
+        Ok(channel)
+    }
+
+    /// Deletes a channel and closes its consumers' connections. `false` if there is none of this name. An ephemeral
+    /// topic goes with its last channel.
+    pub fn delete_channel(&self, name: &str) -> bool {
+        let mut feed = self.feed.write();
+        let found = feed
+            .channels
+            .binary_search_by(|channel| (**channel.name()).cmp(name));
+        let Ok(at) = found else { return false };
+        let channel = feed.channels.remove(at);
+        let is_last = feed.channels.is_empty();
+        drop(feed);
+        channel.close();
+        self.shared
+            .changed(self.ephemeral || channel.is_ephemeral());
+        if is_last
+            && self.ephemeral
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.delete_topic(&self.name);
+        }
+        true
+    }
+
+    /// All channels, sorted by name.
+    #[must_use]
+    pub fn channels(&self) -> Vec<Arc<Channel>> {
+        self.feed.read().channels.clone()
+    }
+
+    /// Drops what no channel has got yet.
+    pub fn empty(&self) {
+        self.feed.write().drop_unreleased();
+    }
+
+    /// Stops or goes on handing messages to the channels; publishing goes on.
+    pub fn set_paused(&self, paused: bool) {
+        let mut feed = self.feed.write();
+        feed.paused = paused;
+        feed.release(self.shared.bound(), clock::now());
+        drop(feed);
+        self.wake();
+        self.shared.changed(self.ephemeral);
+    }
+
+    /// Whether it is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.feed.read().paused
+    }
+
+    /// Messages that no channel has got yet.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.feed.read().unreleased()
+    }
+
+    /// Bytes of memory that its messages take.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.feed.read().log.memory()
+    }
+
+    pub(super) fn set_ingress(&self, ingress: Option<Arc<dyn Ingress>>) {
+        self.feed.write().ingress = ingress;
+    }
+
+    /// Ends it: publishers get `exiting`, channels are closed, messages are gone.
+    pub(super) fn close(&self) {
+        let mut feed = self.feed.write();
+        feed.exiting = true;
+        feed.ingress = None;
+        let channels = std::mem::take(&mut feed.channels);
+        drop(feed);
+        for channel in channels {
+            channel.close();
+        }
+    }
+}
+
+/// Copies `bodies` into one buffer that all messages of the batch share.
+fn route<'a>(
+    feed: &mut Feed,
+    node: u64,
+    bodies: impl Iterator<Item = &'a [u8]>,
+    timestamp: i64,
+) -> Vec<Outbound> {
+    let mut buffer = BytesMut::new();
+    let mut ends = Vec::new();
+    for body in bodies {
+        buffer.extend_from_slice(body);
+        ends.push(buffer.len());
+    }
+    let mut rest = buffer.freeze();
+    let mut start = 0;
+    ends.into_iter()
+        .map(|end| {
+            let body = rest.split_to(end - start);
+            start = end;
+            Outbound {
+                id: MessageId(node | feed.mint()),
+                timestamp,
+                body,
+            }
+        })
+        .collect()
+}
