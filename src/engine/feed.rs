@@ -76,6 +76,13 @@ impl Feed {
         seq
     }
 
+    /// `count` consecutive numbers for messages that are not in the log.
+    pub(super) const fn mint_many(&mut self, count: usize) -> Range<u64> {
+        let first = self.next_detached;
+        self.next_detached = (first + count as u64) & SEQ_MASK | DETACHED;
+        first..first + count as u64
+    }
+
     /// Messages not released yet.
     pub(super) fn unreleased(&self) -> u64 {
         self.log.count(&(self.released..self.log.next())) + self.held.len() as u64

@@ -2,7 +2,7 @@
 //!
 //! A message is stored once in its topic's [`log`]; a channel is a cursor over the log and the set of messages past it
 //! that are not settled. What lies beyond is reached through two seams: [`Ingress`] (a topic whose publishes are answered
-//! elsewhere) and [`Upstream`] (a channel that is fed from elsewhere).
+//! elsewhere) and [`Upstream`] (whoever offers messages to channels and keeps them until they are settled).
 //!
 //! Locks, in the order in which they are taken: engine (`topics`) → a topic's feed → a channel → alarms. None is held
 //! across an await, while writing to a socket, or while calling a seam.
@@ -80,16 +80,11 @@ impl Shared {
     }
 }
 
-#[derive(Default)]
-struct Seams {
-    ingress: HashMap<Arc<str>, Arc<dyn Ingress>>,
-    upstream: HashMap<(Arc<str>, Arc<str>), Arc<dyn Upstream>>,
-}
-
 /// All topics of a node.
 pub struct Engine {
     topics: RwLock<Topics>,
-    seams: RwLock<Seams>,
+    /// Topics whose publishes are taken by somebody else, whether they exist or not.
+    routed: RwLock<HashMap<Arc<str>, Arc<dyn Ingress>>>,
     clients: Arc<Clients>,
     shared: Arc<Shared>,
     this: Weak<Self>,
@@ -122,7 +117,7 @@ impl Engine {
         });
         Arc::new_cyclic(|this| Self {
             topics: RwLock::default(),
-            seams: RwLock::default(),
+            routed: RwLock::default(),
             clients: Arc::default(),
             shared,
             this: this.clone(),
@@ -174,7 +169,7 @@ impl Engine {
             Arc::clone(&self.shared),
             self.this.clone(),
         ));
-        topic.set_ingress(self.seams.read().ingress.get(&name).cloned());
+        topic.set_ingress(self.routed.read().get(&name).cloned());
         topics.by_name.insert(name, Arc::clone(&topic));
         drop(topics);
         self.shared.changed(topic.is_ephemeral());
@@ -200,46 +195,15 @@ impl Engine {
     /// topic its own log back.
     pub fn set_ingress(&self, topic: &str, ingress: Option<Arc<dyn Ingress>>) {
         let topics = self.topics.read();
-        let mut seams = self.seams.write();
+        let mut routed = self.routed.write();
         match &ingress {
-            Some(ingress) => {
-                seams.ingress.insert(topic.into(), Arc::clone(ingress));
-            }
-            None => {
-                seams.ingress.remove(topic);
-            }
-        }
-        drop(seams);
+            Some(ingress) => routed.insert(topic.into(), Arc::clone(ingress)),
+            None => routed.remove(topic),
+        };
+        drop(routed);
         if let Some(topic) = topics.by_name.get(topic) {
             topic.set_ingress(ingress);
         }
-    }
-
-    /// Has `upstream` told of the ends of messages that it offers to a channel, whether the channel exists or not.
-    pub fn set_upstream(&self, topic: &str, channel: &str, upstream: Option<Arc<dyn Upstream>>) {
-        let key = (topic.into(), channel.into());
-        match &upstream {
-            Some(upstream) => {
-                self.seams
-                    .write()
-                    .upstream
-                    .insert(key, Arc::clone(upstream));
-            }
-            None => {
-                self.seams.write().upstream.remove(&key);
-            }
-        }
-        let channel = self
-            .find_topic(topic)
-            .and_then(|topic| topic.find_channel(channel));
-        if let Some(channel) = channel {
-            channel.set_upstream(upstream);
-        }
-    }
-
-    fn upstream(&self, topic: &Arc<str>, channel: &str) -> Option<Arc<dyn Upstream>> {
-        let key = (Arc::clone(topic), channel.into());
-        self.seams.read().upstream.get(&key).cloned()
     }
 
     /// Ends all topics. Publishers get `exiting`; connections of consumers are closed.

@@ -5,12 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 
-use super::channel::{Channel, Deferred};
+use super::channel::{Channel, Deferred, Offer};
 use super::feed::{Feed, Held, own};
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
-use super::upstream::{Ingress, Outbound};
+use super::upstream::{Ingress, Outbound, Upstream};
 use super::{Engine, Shared};
 use crate::clock;
 use crate::names::{MessageId, is_ephemeral};
@@ -157,6 +157,34 @@ impl Topic {
         Ok(Accepted::Now)
     }
 
+    /// Takes messages from an upstream for `channel`, or with `None` for every channel that there is, and returns how many
+    /// channels took them: the upstream is told by each of them. 0 if there is none (yet) or it is being deleted.
+    pub fn offer(
+        &self,
+        channel: Option<&str>,
+        offers: &[Offer],
+        upstream: &Arc<dyn Upstream>,
+    ) -> usize {
+        let mut feed = self.feed.write();
+        let seqs = feed.mint_many(offers.len());
+        let feed = RwLockWriteGuard::downgrade(feed);
+        let wanted = feed
+            .channels
+            .iter()
+            .filter(|c| channel.is_none_or(|name| **c.name() == *name));
+        let takers = wanted
+            .filter(|c| c.offer(&feed, seqs.clone(), offers, upstream))
+            .count();
+        drop(feed);
+        if takers > 0 {
+            self.count(
+                offers.len() as u64,
+                offers.iter().map(|offer| offer.body.len() as u64).sum(),
+            );
+        }
+        takers
+    }
+
     fn hand_out(
         &self,
         ingress: &dyn Ingress,
@@ -234,9 +262,6 @@ impl Topic {
         feed.channels.insert(at, Arc::clone(&channel));
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
-        if let Some(engine) = self.engine.upgrade() {
-            channel.set_upstream(engine.upstream(&self.name, name));
-        }
         self.shared
             .changed(self.ephemeral || channel.is_ephemeral());
         Ok(channel)

@@ -1,7 +1,10 @@
 //! What the engine asks of whoever stands behind a topic or a channel that is bridged.
 //!
 //! The engine knows neither lapin nor files. A direct route injects an [`Ingress`] into a topic (its producers are
-//! answered by the far side) and an [`Upstream`] into a channel (its consumers' FINs become the far side's acks).
+//! answered by the far side); it offers messages to channels and is told of their ends through its [`Upstream`] (a
+//! consumer's FIN becomes the far side's ack).
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,14 +20,41 @@ pub struct Origin {
     pub tag: u64,
 }
 
-/// Told how the messages that it offered to a channel ended. Called without any engine lock held; must not block.
+/// Told how the messages that it offered to channels ended. Called without any engine lock held; must not block.
 pub trait Upstream: Send + Sync {
-    /// Consumers finished these, or an operator emptied the channel: they are done with.
+    /// A channel is done with these: consumers finished them, or an operator emptied the channel.
     fn finished(&self, origins: &[Origin]);
-    /// The channel was deleted with these unsettled: they are the upstream's again.
+    /// A channel was deleted with these unsettled.
     fn returned(&self, origins: &[Origin]);
-    /// The number of consumers changed.
-    fn consumers_changed(&self, consumers: usize);
+}
+
+/// Who offered a message, and as what. Two are equal if they name the same delivery of the same upstream.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) origin: Origin,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.origin.fmt(f)
+    }
+}
+
+impl Source {
+    pub(super) fn is_from(&self, upstream: &Arc<dyn Upstream>) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.upstream), Arc::as_ptr(upstream))
+    }
+}
+
+/// Tells each upstream of its part of `sources`, runs of the same upstream in one call.
+pub(super) fn tell(sources: &[Source], how: fn(&dyn Upstream, &[Origin])) {
+    for run in sources.chunk_by(|one, next| one.is_from(&next.upstream)) {
+        let origins: Vec<Origin> = run.iter().map(|source| source.origin).collect();
+        if let Some(first) = run.first() {
+            how(&*first.upstream, &origins);
+        }
+    }
 }
 
 /// A message on its way out of the node.

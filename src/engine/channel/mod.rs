@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
 
 pub use consumers::Subscriber;
 use slots::Detached;
@@ -27,7 +28,7 @@ use state::{Leftovers, Pull, State, View};
 use super::feed::{Feed, SEQ_MASK};
 use super::log::Log;
 use super::topic::Topic;
-use super::upstream::{Origin, Upstream};
+use super::upstream::{Origin, Source, Upstream, tell};
 use super::{Shared, client::Client};
 use crate::clock::Instant;
 use crate::names::{MessageId, is_ephemeral};
@@ -49,7 +50,7 @@ pub struct Offer {
     pub timestamp: i64,
     /// Deliveries that it has behind it elsewhere.
     pub attempts: u16,
-    /// Whom to tell of its end.
+    /// What its upstream knows it as.
     pub origin: Origin,
 }
 
@@ -100,7 +101,8 @@ pub struct Channel {
     inner: Mutex<Inner>,
     /// Whether a consumer with credit waits; lets a publisher pass without taking the lock.
     hungry: AtomicBool,
-    upstream: RwLock<Option<Arc<dyn Upstream>>>,
+    /// How many consumers there are, for whoever feeds the channel.
+    audience: watch::Sender<usize>,
     /// The topic's released total when the channel was made.
     base: u64,
 }
@@ -156,7 +158,7 @@ impl Channel {
                 alarm: None,
             }),
             hungry: AtomicBool::new(false),
-            upstream: RwLock::new(None),
+            audience: watch::Sender::new(0),
             base,
         }
     }
@@ -223,7 +225,7 @@ impl Channel {
         let index = inner.state.subscribe(subscriber);
         let consumers = inner.state.consumers.count();
         drop(inner);
-        self.tell_consumers(consumers);
+        self.audience.send_replace(consumers);
         Ok(Consumer {
             channel: Arc::clone(self),
             index,
@@ -254,57 +256,49 @@ impl Channel {
         });
     }
 
-    /// Takes messages from an upstream. They are not in the log: the upstream keeps them until it is told.
-    ///
-    /// # Errors
-    /// [`SubscribeError::Exiting`] if the channel is being deleted; nothing was taken then.
-    pub fn offer(&self, offers: Vec<Offer>) -> Result<(), SubscribeError> {
-        let mut feed = self.place.feed.write();
-        let seqs: Vec<u64> = offers.iter().map(|_| feed.mint()).collect();
-        let feed = parking_lot::RwLockWriteGuard::downgrade(feed);
+    /// The number of consumers, as it changes.
+    #[must_use]
+    pub fn audience(&self) -> watch::Receiver<usize> {
+        self.audience.subscribe()
+    }
+
+    /// Takes messages from an upstream. They are not in the log: the upstream keeps them until it is told of their ends.
+    /// Called with the feed's lock held. `false` if the channel is being deleted; nothing was taken then.
+    pub(super) fn offer(
+        &self,
+        feed: &Feed,
+        seqs: Range<u64>,
+        offers: &[Offer],
+        upstream: &Arc<dyn Upstream>,
+    ) -> bool {
         let mut inner = self.inner.lock();
         if inner.state.exiting {
-            return Err(SubscribeError::Exiting);
+            return false;
         }
         inner.state.offered += offers.len() as u64;
-        for (seq, offer) in seqs.into_iter().zip(offers) {
-            let Offer {
-                body,
-                timestamp,
-                attempts,
-                origin,
-            } = offer;
+        for (seq, offer) in seqs.zip(offers) {
+            let source = Source {
+                upstream: Arc::clone(upstream),
+                origin: offer.origin,
+            };
+            let (body, timestamp) = (offer.body.clone(), offer.timestamp);
             let detached = Detached {
                 body,
                 timestamp,
-                origin: Some(origin),
+                source: Some(source),
             };
             inner
                 .state
-                .add(seq, detached, attempts, None, feed.released);
+                .add(seq, detached, offer.attempts, None, feed.released);
         }
-        self.wake_ready(&feed, &mut inner);
-        Ok(())
+        self.wake_ready(feed, &mut inner);
+        true
     }
 
     /// Drops what the upstream's lives up to `generation` offered: it will offer it again. Consumers that hold some of it
     /// get `E_FIN_FAILED` for it.
-    pub fn revoke(&self, generation: u64) {
-        self.inner.lock().state.revoke(generation);
-    }
-
-    /// Whom to tell of the ends of offered messages.
-    pub(super) fn set_upstream(&self, upstream: Option<Arc<dyn Upstream>>) {
-        *self.upstream.write() = upstream;
-        let consumers = self.inner.lock().state.consumers.count();
-        self.tell_consumers(consumers);
-    }
-
-    fn tell_consumers(&self, consumers: usize) {
-        let upstream = self.upstream.read().clone();
-        if let Some(upstream) = upstream {
-            upstream.consumers_changed(consumers);
-        }
+    pub fn revoke(&self, upstream: &Arc<dyn Upstream>, generation: u64) {
+        self.inner.lock().state.revoke(upstream, generation);
     }
 
     /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.
@@ -336,7 +330,7 @@ impl Channel {
         &self,
         feed: RwLockReadGuard<'_, Feed>,
         leftovers: &Leftovers,
-        tell: impl FnOnce(&dyn Upstream, &[Origin]),
+        how: fn(&dyn Upstream, &[Origin]),
     ) {
         let mut freed = false;
         for claim in &leftovers.claims {
@@ -346,12 +340,7 @@ impl Channel {
         if freed {
             self.place.feed.write().maintain();
         }
-        if !leftovers.origins.is_empty() {
-            let upstream = self.upstream.read().clone();
-            if let Some(upstream) = upstream {
-                tell(upstream.as_ref(), &leftovers.origins);
-            }
-        }
+        tell(&leftovers.sources, how);
     }
 
     /// Wakes the next consumer if there is something for it, and notes whether one still waits.
@@ -409,7 +398,7 @@ impl Channel {
             Detached {
                 body,
                 timestamp,
-                origin: None,
+                source: None,
             },
             0,
             Some(due),
@@ -454,7 +443,7 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
         drop(inner);
         drop(feed);
-        self.tell_consumers(left);
+        self.audience.send_replace(left);
         if left == 0
             && self.ephemeral
             && let Some(topic) = self.place.topic.upgrade()

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::clock::Instant;
-use crate::engine::upstream::Origin;
+use crate::engine::upstream::Source;
 
 /// Ends a list.
 const END: u32 = u32::MAX;
@@ -19,7 +19,7 @@ pub(super) struct Detached {
     /// Publish time, nanoseconds since the Unix epoch.
     pub(super) timestamp: i64,
     /// Whom to tell when it is settled.
-    pub(super) origin: Option<Origin>,
+    pub(super) source: Option<Source>,
 }
 
 /// Where a live message is in its life.

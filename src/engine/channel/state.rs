@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumers::{Consumers, Subscriber};
@@ -15,7 +16,7 @@ use super::slots::{Detached, List, Phase, Slot, Slots};
 use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::{Log, Stored};
-use crate::engine::upstream::Origin;
+use crate::engine::upstream::{Source, Upstream};
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,11 +32,11 @@ pub enum SettleError {
     Exiting,
 }
 
-/// What an operation leaves to be done once the channel is unlocked: claims on the log to give back, and origins to tell.
+/// What an operation leaves to be done once the channel is unlocked: claims on the log to give back, and sources to tell.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
     pub(super) claims: Vec<Range<u64>>,
-    pub(super) origins: Vec<Origin>,
+    pub(super) sources: Vec<Source>,
 }
 
 impl Leftovers {
@@ -47,15 +48,15 @@ impl Leftovers {
     }
 
     /// Notes that `slot` is done with.
-    fn done(&mut self, slot: &Slot) {
-        match &slot.detached {
+    fn done(&mut self, slot: Slot) {
+        match slot.detached {
             None => self.claim(slot.seq),
-            Some(detached) => self.origins.extend(detached.origin),
+            Some(detached) => self.sources.extend(detached.source),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.claims.is_empty() && self.origins.is_empty()
+        self.claims.is_empty() && self.sources.is_empty()
     }
 }
 
@@ -387,7 +388,7 @@ impl State {
     /// Ends a message's life.
     fn forget(&mut self, seq: u64, leftovers: &mut Leftovers) {
         if let Some(slot) = self.window.remove(seq).and_then(|at| self.slots.remove(at)) {
-            leftovers.done(&slot);
+            leftovers.done(slot);
         }
     }
 
@@ -599,7 +600,7 @@ impl State {
         leftovers.claims.push(from..view.released.max(from));
         self.cursor = view.released;
         for slot in self.slots.drain() {
-            leftovers.done(&slot);
+            leftovers.done(slot);
         }
         self.window.clear();
         self.again.clear();
@@ -626,20 +627,25 @@ impl State {
             slot.detached = Some(Box::new(Detached {
                 body: bytes::Bytes::copy_from_slice(stored.body),
                 timestamp: stored.timestamp,
-                origin: None,
+                source: None,
             }));
             leftovers.claim(slot.seq);
         }
     }
 
-    /// Drops what an upstream's life up to and including `generation` had delivered: it will deliver it again.
-    pub(super) fn revoke(&mut self, generation: u64) {
+    /// Drops what the upstream's lives up to and including `generation` had delivered: it will deliver it again.
+    pub(super) fn revoke(&mut self, upstream: &Arc<dyn Upstream>, generation: u64) {
         let revoked: Vec<(u32, u64, Phase)> = self
             .slots
             .iter()
             .filter(|(_, slot)| {
-                let origin = slot.detached.as_ref().and_then(|detached| detached.origin);
-                origin.is_some_and(|origin| origin.generation <= generation)
+                let source = slot
+                    .detached
+                    .as_ref()
+                    .and_then(|detached| detached.source.as_ref());
+                source.is_some_and(|source| {
+                    source.is_from(upstream) && source.origin.generation <= generation
+                })
             })
             .map(|(at, slot)| (at, slot.seq, slot.phase))
             .collect();

@@ -1,7 +1,6 @@
 //! Tests of the channel through the engine's public face.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -387,7 +386,6 @@ fn memory_is_given_back_even_if_a_message_in_every_block_is_stuck() {
 struct Far {
     finished: Mutex<Vec<Origin>>,
     returned: Mutex<Vec<Origin>>,
-    consumers: AtomicUsize,
 }
 
 impl Upstream for Far {
@@ -396,9 +394,6 @@ impl Upstream for Far {
     }
     fn returned(&self, origins: &[Origin]) {
         self.returned.lock().extend(origins);
-    }
-    fn consumers_changed(&self, consumers: usize) {
-        self.consumers.store(consumers, Ordering::Relaxed);
     }
 }
 
@@ -416,14 +411,19 @@ fn offer(tag: u64, generation: u64) -> Offer {
 fn an_upstream_learns_how_its_messages_end() {
     let engine = engine();
     let far = Arc::<Far>::default();
-    engine.set_upstream("t", "c", Some(Arc::clone(&far) as Arc<dyn Upstream>));
+    let upstream = Arc::clone(&far) as Arc<dyn Upstream>;
     let topic = engine.topic("t").unwrap();
+    assert_eq!(
+        topic.offer(Some("c"), &[offer(1, 1)], &upstream),
+        0,
+        "no such channel yet"
+    );
     let (consumer, _) = subscribe(&topic, "c", 2);
-    assert_eq!(far.consumers.load(Ordering::Relaxed), 1);
     let channel = Arc::clone(consumer.channel());
-    channel
-        .offer(vec![offer(1, 1), offer(2, 1), offer(3, 1)])
-        .unwrap();
+    let audience = channel.audience();
+    assert_eq!(*audience.borrow(), 1);
+    let offers = [offer(1, 1), offer(2, 1), offer(3, 1)];
+    assert_eq!(topic.offer(Some("c"), &offers, &upstream), 1);
     publish(&topic, "local");
     let got = pull(&consumer);
     assert_eq!(texts(&got), ["1", "2"]);
@@ -436,13 +436,13 @@ fn an_upstream_learns_how_its_messages_end() {
         }]
     );
 
-    channel.revoke(1);
+    channel.revoke(&upstream, 1);
     assert_eq!(
         consumer.settle(clock::now()).finish(&got[1].id),
         Err(SettleError::NotInFlight)
     );
     assert_eq!(texts(&pull(&consumer)), ["local"]);
-    channel.offer(vec![offer(1, 2)]).unwrap();
+    assert_eq!(topic.offer(Some("c"), &[offer(1, 2)], &upstream), 1);
     assert!(topic.delete_channel("c"));
     assert_eq!(
         *far.returned.lock(),
@@ -452,5 +452,16 @@ fn an_upstream_learns_how_its_messages_end() {
         }]
     );
     drop(consumer);
-    assert_eq!(far.consumers.load(Ordering::Relaxed), 0);
+    assert_eq!(*audience.borrow(), 0);
+}
+
+#[test]
+fn an_offer_to_all_channels_is_one_message_with_one_id() {
+    let engine = engine();
+    let upstream = Arc::<Far>::default() as Arc<dyn Upstream>;
+    let topic = engine.topic("t").unwrap();
+    let (one, _) = subscribe(&topic, "a", 9);
+    let (two, _) = subscribe(&topic, "b", 9);
+    assert_eq!(topic.offer(None, &[offer(1, 1)], &upstream), 2);
+    assert_eq!(pull(&one)[0].id, pull(&two)[0].id);
 }
