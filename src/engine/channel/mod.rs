@@ -4,8 +4,10 @@
 //! the consumers' connections. Lock order: feed, then channel; nobody is called back while either is held.
 
 mod consumers;
+mod delivery;
 mod slots;
 mod state;
+mod subscription;
 mod window;
 
 #[cfg(test)]
@@ -14,24 +16,24 @@ mod tests;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 pub use consumers::Subscriber;
 use slots::Detached;
 pub use state::SettleError;
-use state::{Leftovers, Pull, State, View};
+use state::{Leftovers, State, View};
+pub use subscription::{Consumer, Delivery, PullLimit, Pulled, Settling};
 
-use super::feed::{Feed, SEQ_MASK};
+use super::feed::Feed;
 use super::log::Log;
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
 use super::{Shared, client::Client};
 use crate::clock::Instant;
-use crate::names::{MessageId, is_ephemeral};
+use crate::names::is_ephemeral;
 
 /// A message that is not in the log, on its way to the deferred ones.
 #[derive(Clone, Debug)]
@@ -52,19 +54,6 @@ pub struct Offer {
     pub attempts: u16,
     /// What its upstream knows it as.
     pub origin: Origin,
-}
-
-/// A message as a consumer gets it.
-#[derive(Clone, Copy, Debug)]
-pub struct Delivery<'a> {
-    /// Its id, the same on all channels of the topic.
-    pub id: MessageId,
-    /// Publish time, nanoseconds since the Unix epoch.
-    pub timestamp: i64,
-    /// Deliveries on this channel, this one included.
-    pub attempts: u16,
-    /// Its body.
-    pub body: &'a [u8],
 }
 
 /// Why a SUB was refused. The texts follow nsqd's `E_SUB_FAILED SUB failed `.
@@ -226,11 +215,7 @@ impl Channel {
         let consumers = inner.state.consumers.count();
         drop(inner);
         self.audience.send_replace(consumers);
-        Ok(Consumer {
-            channel: Arc::clone(self),
-            index,
-            client,
-        })
+        Ok(Consumer::new(Arc::clone(self), index, client))
     }
 
     /// Stops or goes on delivering; in-flight messages stay where they are.
@@ -317,9 +302,9 @@ impl Channel {
         });
     }
 
-    fn settle_leftovers(&self, feed: RwLockReadGuard<'_, Feed>, leftovers: Leftovers) {
+    fn settle_leftovers(&self, feed: RwLockReadGuard<'_, Feed>, leftovers: &Leftovers) {
         if !leftovers.is_empty() {
-            self.give_back(feed, &leftovers, |upstream, origins| {
+            self.give_back(feed, leftovers, |upstream, origins| {
                 upstream.finished(origins)
             });
         }
@@ -457,227 +442,5 @@ const fn view(feed: &Feed) -> View<'_> {
     View {
         log: &feed.log,
         released: feed.released,
-    }
-}
-
-/// One subscription. Dropping it unsubscribes and makes what is in flight ready again.
-#[derive(Debug)]
-pub struct Consumer {
-    channel: Arc<Channel>,
-    index: u32,
-    client: Arc<Client>,
-}
-
-/// What a [`Consumer::pull`] may take.
-#[derive(Clone, Copy, Debug)]
-pub struct PullLimit {
-    /// Messages, on top of what the credit allows.
-    pub messages: u64,
-    /// Bytes of bodies; the last message may exceed them.
-    pub bytes: usize,
-}
-
-/// What a [`Consumer::pull`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pulled {
-    /// Messages delivered.
-    pub messages: u64,
-    /// There is more, and credit for it: pull again.
-    pub more: bool,
-}
-
-impl Consumer {
-    /// The channel.
-    #[must_use]
-    pub const fn channel(&self) -> &Arc<Channel> {
-        &self.channel
-    }
-
-    /// RDY: how many messages may be in flight. A pull should follow.
-    pub fn set_ready(&self, ready: u64) {
-        let mut inner = self.channel.inner.lock();
-        if let Some(consumer) = inner.state.consumers.get_mut(self.index) {
-            consumer.ready = ready;
-        }
-    }
-
-    /// Hands `sink` what is ready, as far as the credit and `limit` allow. With credit left and nothing ready, the
-    /// consumer's signal is woken when there is something.
-    pub fn pull(
-        &self,
-        limit: PullLimit,
-        now: Instant,
-        mut sink: impl FnMut(Delivery<'_>),
-    ) -> Pulled {
-        let channel = &*self.channel;
-        let node = channel.place.shared.node;
-        let mut leftovers = Leftovers::default();
-        let feed = channel.place.feed.read();
-        let mut inner = channel.inner.lock();
-        let state = &mut inner.state;
-        let credit = state
-            .consumers
-            .get(self.index)
-            .map_or(0, consumers::Consumer::credit);
-        let mut pull = Pull {
-            view: view(&feed),
-            consumer: self.index,
-            now,
-            messages: credit
-                .min(limit.messages)
-                .min(self.share(state, feed.released)),
-            bytes: limit.bytes,
-            delivered: 0,
-            leftovers: &mut leftovers,
-            sink: |picked: state::Picked<'_>| {
-                let state::Picked {
-                    seq,
-                    timestamp,
-                    attempts,
-                    body,
-                } = picked;
-                sink(Delivery {
-                    id: MessageId(node | seq),
-                    timestamp,
-                    attempts,
-                    body,
-                });
-            },
-        };
-        state.pull(&mut pull);
-        let messages = pull.delivered;
-        let has_ready = state.has_ready(view(&feed));
-        let more = has_ready && credit > messages;
-        if credit > messages && !has_ready {
-            state.consumers.wait(self.index);
-        }
-        if messages > 0
-            && let Some(timeout) = state.consumers.get(self.index).map(|c| c.msg_timeout)
-        {
-            channel.set_alarm(&mut inner, now + timeout);
-        }
-        channel.wake_ready(&feed, &mut inner);
-        drop(inner);
-        self.client
-            .counters
-            .messages
-            .fetch_add(messages, Ordering::Relaxed);
-        channel.settle_leftovers(feed, leftovers);
-        Pulled { messages, more }
-    }
-
-    /// Consumers that wait get their part too, instead of one taking all that its RDY allows.
-    fn share(&self, state: &State, released: u64) -> u64 {
-        match state.consumers.waiting_besides(self.index) as u64 {
-            0 => u64::MAX,
-            waiting => (state.ready_at_most(released) / (waiting + 1)).max(1),
-        }
-    }
-
-    /// Starts settling messages; the channel is locked until the returned guard is dropped.
-    #[must_use]
-    pub fn settle(&self, now: Instant) -> Settling<'_> {
-        let feed = self.channel.place.feed.read();
-        let inner = self.channel.inner.lock();
-        Settling {
-            consumer: self,
-            feed: Some(feed),
-            inner: Some(inner),
-            leftovers: Leftovers::default(),
-            now,
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.channel.unsubscribe(self.index);
-    }
-}
-
-/// A run of FIN, REQ and TOUCH under one lock.
-#[derive(Debug)]
-pub struct Settling<'a> {
-    consumer: &'a Consumer,
-    feed: Option<RwLockReadGuard<'a, Feed>>,
-    inner: Option<MutexGuard<'a, Inner>>,
-    leftovers: Leftovers,
-    now: Instant,
-}
-
-impl Settling<'_> {
-    fn seq(&self, id: &[u8; MessageId::LEN]) -> Result<u64, SettleError> {
-        let id = MessageId::from_hex(id).ok_or(SettleError::NotInFlight)?;
-        let node = self.consumer.channel.place.shared.node;
-        if id.0 & !SEQ_MASK == node {
-            Ok(id.0 & SEQ_MASK)
-        } else {
-            Err(SettleError::NotInFlight)
-        }
-    }
-
-    /// FIN.
-    ///
-    /// # Errors
-    /// Why nsqd would answer `E_FIN_FAILED`.
-    pub fn finish(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
-        let seq = self.seq(id)?;
-        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
-        inner
-            .state
-            .finish(self.consumer.index, seq, &mut self.leftovers)?;
-        let counters = &self.consumer.client.counters;
-        counters.finished.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// REQ, after `delay`.
-    ///
-    /// # Errors
-    /// Why nsqd would answer `E_REQ_FAILED`.
-    pub fn requeue(
-        &mut self,
-        id: &[u8; MessageId::LEN],
-        delay: Duration,
-    ) -> Result<(), SettleError> {
-        let seq = self.seq(id)?;
-        let (Some(inner), Some(feed)) = (self.inner.as_mut(), self.feed.as_ref()) else {
-            return Err(SettleError::Exiting);
-        };
-        let index = self.consumer.index;
-        let due = inner
-            .state
-            .requeue(index, seq, delay, self.now, feed.released)?;
-        if let Some(due) = due {
-            self.consumer.channel.set_alarm(inner, due);
-        }
-        let counters = &self.consumer.client.counters;
-        counters.requeued.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// TOUCH.
-    ///
-    /// # Errors
-    /// Why nsqd would answer `E_TOUCH_FAILED`.
-    pub fn touch(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
-        let seq = self.seq(id)?;
-        let timeout_max = self.consumer.channel.place.shared.options.max_msg_timeout;
-        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
-        inner
-            .state
-            .touch(self.consumer.index, seq, timeout_max, self.now)
-    }
-}
-
-impl Drop for Settling<'_> {
-    fn drop(&mut self) {
-        let (Some(mut inner), Some(feed)) = (self.inner.take(), self.feed.take()) else {
-            return;
-        };
-        let channel = &self.consumer.channel;
-        channel.wake_ready(&feed, &mut inner);
-        drop(inner);
-        channel.settle_leftovers(feed, std::mem::take(&mut self.leftovers));
     }
 }

@@ -15,7 +15,7 @@ use super::consumers::{Consumers, Subscriber};
 use super::slots::{Detached, List, Phase, Slot, Slots};
 use super::window::Window;
 use crate::clock::Instant;
-use crate::engine::log::{Log, Stored};
+use crate::engine::log::Log;
 use crate::engine::upstream::{Source, Upstream};
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
@@ -40,7 +40,7 @@ pub(super) struct Leftovers {
 }
 
 impl Leftovers {
-    fn claim(&mut self, seq: u64) {
+    pub(super) fn claim(&mut self, seq: u64) {
         match self.claims.last_mut() {
             Some(last) if last.end == seq => last.end += 1,
             _ => self.claims.push(seq..seq + 1),
@@ -60,15 +60,6 @@ impl Leftovers {
     }
 }
 
-/// A message as a consumer gets it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Picked<'a> {
-    pub(super) seq: u64,
-    pub(super) timestamp: i64,
-    pub(super) attempts: u16,
-    pub(super) body: &'a [u8],
-}
-
 /// How much of the log a channel may read: all that the topic has handed on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
@@ -76,52 +67,25 @@ pub(super) struct View<'a> {
     pub(super) released: u64,
 }
 
-/// One consumer's request for messages.
-pub(super) struct Pull<'a, F> {
-    pub(super) view: View<'a>,
-    pub(super) consumer: u32,
-    pub(super) now: Instant,
-    /// Messages that it may still get.
-    pub(super) messages: u64,
-    /// Bytes of bodies that it may still get; the last message may exceed them.
-    pub(super) bytes: usize,
-    /// Messages that it got.
-    pub(super) delivered: u64,
-    pub(super) leftovers: &'a mut Leftovers,
-    pub(super) sink: F,
-}
-
-impl<F: FnMut(Picked<'_>)> Pull<'_, F> {
-    const fn is_spent(&self) -> bool {
-        self.delivered >= self.messages || self.bytes == 0
-    }
-
-    fn deliver(&mut self, picked: Picked<'_>) {
-        self.delivered += 1;
-        self.bytes = self.bytes.saturating_sub(picked.body.len());
-        (self.sink)(picked);
-    }
-}
-
 /// A requeued message: due when the cursor has reached `after`.
 #[derive(Clone, Copy, Debug)]
-struct Again {
-    after: u64,
-    seq: u64,
+pub(super) struct Again {
+    pub(super) after: u64,
+    pub(super) seq: u64,
 }
 
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct State {
-    slots: Slots,
-    window: Window,
+    pub(super) slots: Slots,
+    pub(super) window: Window,
     /// Everything before it was delivered at least once, or skipped.
-    cursor: u64,
+    pub(super) cursor: u64,
     /// Parts of the log ahead of the cursor that are not for this channel.
     skips: VecDeque<Range<u64>>,
-    again: VecDeque<Again>,
+    pub(super) again: VecDeque<Again>,
     /// Live entries of `again`: the queue may hold entries whose message is gone.
-    again_live: u64,
+    pub(super) again_live: u64,
     deferred: BinaryHeap<Reverse<(Instant, u64)>>,
     deferred_live: u64,
     pub(super) consumers: Consumers,
@@ -130,8 +94,8 @@ pub(super) struct State {
     pub(super) requeues: u64,
     pub(super) timeouts: u64,
     pub(super) offered: u64,
-    in_flight: u64,
-    sampler: u64,
+    pub(super) in_flight: u64,
+    pub(super) sampler: u64,
 }
 
 impl State {
@@ -189,7 +153,7 @@ impl State {
     }
 
     /// Passes over skipped parts at the cursor and says where the next one starts.
-    fn pass_skips(&mut self) -> u64 {
+    pub(super) fn pass_skips(&mut self) -> u64 {
         while let Some(skip) = self.skips.front() {
             if skip.start > self.cursor {
                 return skip.start;
@@ -229,128 +193,6 @@ impl State {
         }
     }
 
-    /// Hands a consumer what is ready, within its budget.
-    pub(super) fn pull<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) {
-        if self.paused || self.exiting {
-            return;
-        }
-        while !pull.is_spent() {
-            let end = pull.view.released.min(self.pass_skips());
-            let stop = self.again.front().map_or(end, |again| again.after.min(end));
-            for stored in pull.view.log.iter(self.cursor, stop) {
-                self.cursor = stored.seq + 1;
-                self.deliver_stored(stored, pull);
-                if pull.is_spent() {
-                    return;
-                }
-            }
-            self.cursor = self.cursor.max(stop);
-            if self
-                .again
-                .front()
-                .is_some_and(|again| again.after <= self.cursor)
-            {
-                self.deliver_again(pull);
-            } else if self.cursor >= pull.view.released {
-                return;
-            }
-        }
-    }
-
-    fn deliver_stored<F: FnMut(Picked<'_>)>(&mut self, stored: Stored<'_>, pull: &mut Pull<'_, F>) {
-        if self.is_sampled_out(pull.consumer) {
-            pull.leftovers.claim(stored.seq);
-            return;
-        }
-        let at = self.slots.insert(Slot::new(stored.seq, Phase::Ready));
-        self.window.insert(stored.seq, at);
-        let attempts = self.hand_over(at, pull.consumer, pull.now);
-        let Stored {
-            seq,
-            timestamp,
-            body,
-        } = stored;
-        pull.deliver(Picked {
-            seq,
-            timestamp,
-            attempts,
-            body,
-        });
-    }
-
-    /// Delivers the first of the requeued messages. An entry whose message is gone is dropped.
-    fn deliver_again<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) {
-        let Some(Again { seq, .. }) = self.again.pop_front() else {
-            return;
-        };
-        let Some(at) = self.window.get(seq) else {
-            return;
-        };
-        if self
-            .slots
-            .get(at)
-            .is_none_or(|slot| slot.phase != Phase::Ready)
-        {
-            return;
-        }
-        self.again_live -= 1;
-        if self.is_sampled_out(pull.consumer) {
-            self.forget(seq, pull.leftovers);
-            return;
-        }
-        let attempts = self.hand_over(at, pull.consumer, pull.now);
-        let Some(slot) = self.slots.get(at) else {
-            return;
-        };
-        match &slot.detached {
-            Some(detached) => pull.deliver(Picked {
-                seq,
-                timestamp: detached.timestamp,
-                attempts,
-                body: &detached.body,
-            }),
-            // The channel holds a claim on it, so its block is there.
-            None => {
-                if let Some(Stored {
-                    timestamp, body, ..
-                }) = pull.view.log.get(seq)
-                {
-                    pull.deliver(Picked {
-                        seq,
-                        timestamp,
-                        attempts,
-                        body,
-                    });
-                }
-            }
-        }
-    }
-
-    /// Puts a message in flight at `consumer` and counts the attempt.
-    fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
-        let Self {
-            slots,
-            consumers,
-            in_flight,
-            ..
-        } = self;
-        let (Some(slot), Some(to)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
-            return 0;
-        };
-        slot.attempts = slot.attempts.saturating_add(1);
-        let attempts = slot.attempts;
-        let deadline = now + to.msg_timeout;
-        slot.phase = Phase::InFlight {
-            consumer,
-            delivered: now,
-            deadline,
-        };
-        slots.link(&mut to.list, at);
-        to.in_flight += 1;
-        *in_flight += 1;
-        attempts
-    }
-
     /// Takes a message out of its consumer's hands.
     fn take_back(&mut self, at: u32) {
         let Self {
@@ -369,24 +211,8 @@ impl State {
         }
     }
 
-    /// nsqd discards what a sampling consumer does not want, for the whole channel: about `rate + 1` per cent remain.
-    fn is_sampled_out(&mut self, consumer: u32) -> bool {
-        let rate = self
-            .consumers
-            .get(consumer)
-            .map_or(0, |consumer| consumer.sample_rate);
-        if rate == 0 {
-            return false;
-        }
-        // xorshift64: statistics, not secrets.
-        self.sampler ^= self.sampler << 13;
-        self.sampler ^= self.sampler >> 7;
-        self.sampler ^= self.sampler << 17;
-        self.sampler % 100 > u64::from(rate)
-    }
-
     /// Ends a message's life.
-    fn forget(&mut self, seq: u64, leftovers: &mut Leftovers) {
+    pub(super) fn forget(&mut self, seq: u64, leftovers: &mut Leftovers) {
         if let Some(slot) = self.window.remove(seq).and_then(|at| self.slots.remove(at)) {
             leftovers.done(slot);
         }
