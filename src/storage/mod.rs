@@ -1,1 +1,26 @@
-//! (see below)
+//! What lies on disk: the data folder's lock, nsqd's metadata file, and the backlog that a clean exit leaves.
+//!
+//! It knows no engine and no protocol: it is handed plain records and hands them back. Errors say which file, what was
+//! tried and what to do.
+
+pub mod backlog;
+mod error;
+mod io;
+mod lock;
+pub mod metadata;
+
+pub use error::StorageError;
+pub use lock::DataLock;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    /// A fresh folder for a test.
+    pub(super) fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("leveret-{name}-{}", std::process::id()));
+        std::fs::remove_dir_all(&folder).unwrap_or_default();
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+}

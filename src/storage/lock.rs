@@ -1,0 +1,51 @@
+//! The data folder's lock: nsqd's own, so that neither runs over the other.
+
+use std::fs::TryLockError;
+use std::path::Path;
+
+use super::io::{File, failed, open_folder};
+use super::{StorageError, io};
+
+/// Holds the data folder until it is dropped.
+#[derive(Debug)]
+pub struct DataLock {
+    /// `flock(2)` on the folder itself; released when it is closed.
+    _folder: File,
+}
+
+impl DataLock {
+    /// Locks the folder and makes sure that files can be written there.
+    ///
+    /// # Errors
+    /// The folder is missing, locked by another process, or cannot be written.
+    pub fn acquire(folder: &Path) -> Result<Self, StorageError> {
+        let handle = open_folder(folder)?;
+        handle.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StorageError::Locked {
+                path: folder.into(),
+            },
+            TryLockError::Error(error) => failed("lock", folder, error),
+        })?;
+        let probe = folder.join("leveret.probe");
+        io::replace(&probe, |_| Ok(()))?;
+        io::remove(&probe)?;
+        Ok(Self { _folder: handle })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once_and_a_missing_one_is_named() {
+        let folder = crate::storage::tests::folder("lock");
+        let first = DataLock::acquire(&folder).unwrap();
+        let second = DataLock::acquire(&folder).unwrap_err();
+        assert!(matches!(second, StorageError::Locked { .. }), "{second}");
+        drop(first);
+        DataLock::acquire(&folder).unwrap();
+        let missing = DataLock::acquire(&folder.join("none")).unwrap_err();
+        assert!(matches!(missing, StorageError::Missing { .. }), "{missing}");
+    }
+}
