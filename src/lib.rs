@@ -11,8 +11,11 @@
 //! | 1 | [`engine`], [`limit`] |
 //! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`] |
 
+pub mod bridge;
 pub mod clock;
+pub mod config;
 pub mod engine;
+pub mod limit;
 pub mod metrics;
 pub mod names;
 pub mod protocol;

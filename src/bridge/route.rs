@@ -1,0 +1,419 @@
+//! What a route is: two endpoints, a mode, a limit, and what happens to messages that cannot be moved.
+//!
+//! A route that exists is valid by itself: what a mode does not support cannot be written down here, so the code
+//! that runs a route matches on [`Flow`] and checks nothing twice. Rules between routes (names, loops, two routes at
+//! one topic) are kept by whoever loads a set of them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::transform::Template;
+use crate::limit::LimitOptions;
+
+/// A named flow of messages from one endpoint to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Unique on this node; a valid NSQ channel name that is not ephemeral.
+    pub name: String,
+    /// Endpoints and mode.
+    pub flow: Flow,
+    /// How fast it may go; `None` if not limited.
+    pub limit: Option<RouteLimit>,
+}
+
+/// Where messages come from and go to, and who answers for them in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// NSQ → RabbitMQ, direct: a producer's PUB is answered when the broker has confirmed it. Nothing is kept here.
+    PublishDirect {
+        /// The topic whose PUB, MPUB and DPUB go to the broker.
+        topic: String,
+        /// Where they go.
+        to: AmqpTarget,
+        /// How confirms are waited for.
+        publish: PublishOptions,
+    },
+    /// NSQ → RabbitMQ, queued: a channel of this node holds the messages until the broker has confirmed them.
+    PublishQueued {
+        /// The channel that is read.
+        from: NsqChannel,
+        /// Where its messages go.
+        to: AmqpTarget,
+        /// How confirms are waited for.
+        publish: PublishOptions,
+        /// What happens to messages that the broker refuses.
+        retry: Retry,
+        /// What happens to messages that it refuses for good.
+        dead_letter: DeadLetter,
+    },
+    /// RabbitMQ → NSQ, direct: a queue appears as a channel; a consumer's FIN is the broker's ack.
+    DeliverDirect {
+        /// The queue that is consumed.
+        from: AmqpSource,
+        /// The channel as which it appears.
+        to: NsqChannel,
+    },
+    /// RabbitMQ → NSQ, queued: a delivery is acked when the local topic has taken it.
+    DeliverQueued {
+        /// The queue that is consumed.
+        from: AmqpSource,
+        /// The local topic.
+        topic: String,
+        /// What happens to messages that the topic does not take.
+        retry: Retry,
+        /// What happens to messages that it never takes, such as too large ones.
+        dead_letter: DeadLetter,
+        /// How confirms of dead letters are waited for.
+        publish: PublishOptions,
+    },
+}
+
+/// Who keeps a message between its origin and its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody: the origin is answered when the destination has the message.
+    Direct,
+    /// The local engine, until the destination has the message.
+    Queued,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Queued => "queued",
+        })
+    }
+}
+
+impl Route {
+    /// Whether the route keeps messages itself.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.flow {
+            Flow::PublishDirect { .. } | Flow::DeliverDirect { .. } => Mode::Direct,
+            Flow::PublishQueued { .. } | Flow::DeliverQueued { .. } => Mode::Queued,
+        }
+    }
+
+    /// The origin in words, such as `nsq clicks/archive` or `amqp default:invoices`.
+    #[must_use]
+    pub fn from_text(&self) -> String {
+        match &self.flow {
+            Flow::PublishDirect { topic, .. } => format!("nsq {topic}"),
+            Flow::PublishQueued { from, .. } => format!("nsq {from}"),
+            Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => {
+                format!("amqp {}:{}", from.broker, from.queue)
+            }
+        }
+    }
+
+    /// The destination in words, such as `amqp default:shop/orders.{{ body.region }}` or `nsq invoices/billing`.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match &self.flow {
+            Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. } => {
+                format!("amqp {}:{}/{}", to.broker, to.exchange, to.routing_key)
+            }
+            Flow::DeliverDirect { to, .. } => format!("nsq {to}"),
+            Flow::DeliverQueued { topic, .. } => format!("nsq {topic}"),
+        }
+    }
+
+    /// The dead-letter rule, where the mode has one.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&DeadLetter> {
+        match &self.flow {
+            Flow::PublishQueued { dead_letter, .. } | Flow::DeliverQueued { dead_letter, .. } => {
+                Some(dead_letter)
+            }
+            Flow::PublishDirect { .. } | Flow::DeliverDirect { .. } => None,
+        }
+    }
+
+    /// The broker's places that the route publishes to: its destination first, then its dead letters.
+    pub fn targets(&self) -> impl Iterator<Item = &AmqpTarget> {
+        let to = match &self.flow {
+            Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. } => Some(to),
+            Flow::DeliverDirect { .. } | Flow::DeliverQueued { .. } => None,
+        };
+        let dead = self
+            .dead_letter()
+            .and_then(|dead_letter| match dead_letter {
+                DeadLetter::Amqp(target) => Some(&**target),
+                _ => None,
+            });
+        to.into_iter().chain(dead)
+    }
+
+    /// The queue that the route consumes, if it comes from a broker.
+    #[must_use]
+    pub fn source(&self) -> Option<&AmqpSource> {
+        match &self.flow {
+            Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => Some(from),
+            Flow::PublishDirect { .. } | Flow::PublishQueued { .. } => None,
+        }
+    }
+}
+
+/// A channel of a topic of this node. Both names are valid NSQ names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NsqChannel {
+    /// The topic.
+    pub topic: String,
+    /// The channel.
+    pub channel: String,
+}
+
+impl fmt::Display for NsqChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.channel)
+    }
+}
+
+/// A queue to consume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmqpSource {
+    /// The broker's name in the node's configuration.
+    pub broker: String,
+    /// The queue, 1 to 255 bytes.
+    pub queue: String,
+    /// Deliveries that may be unacknowledged at once, 1 to 65535.
+    pub prefetch: u16,
+    /// The name of the consumer on the broker's pages, 1 to 255 bytes; the broker chooses one if `None`.
+    pub consumer_tag: Option<String>,
+    /// What is declared before the queue is consumed; empty if everything exists already.
+    pub declare: Topology,
+}
+
+/// An exchange to publish to. Always with `mandatory` and confirms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmqpTarget {
+    /// The broker's name in the node's configuration.
+    pub broker: String,
+    /// The exchange; empty for the default exchange, which routes to the queue named by the routing key.
+    pub exchange: Template,
+    /// The routing key, 0 to 255 bytes.
+    pub routing_key: Template,
+    /// Whether the broker keeps messages over a restart (delivery mode 2).
+    pub persistent: bool,
+    /// The `content_type` property, 1 to 255 bytes; none is sent if `None`.
+    pub content_type: Option<String>,
+    /// What is declared before anything is published; empty if everything exists already.
+    pub declare: Topology,
+}
+
+/// Exchanges, queues and bindings to declare, in this order. All of them durable and not auto-deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// Exchanges.
+    pub exchanges: Vec<ExchangeDeclare>,
+    /// Queues.
+    pub queues: Vec<QueueDeclare>,
+    /// Bindings of queues to exchanges; the exchange may be one that is not declared here.
+    pub bindings: Vec<Binding>,
+}
+
+impl Topology {
+    /// Whether there is nothing to declare.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
+    }
+}
+
+/// A durable exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeDeclare {
+    /// Its name, 1 to 255 bytes, not one of the broker's own (`amq.`).
+    pub name: String,
+    /// How it routes.
+    pub kind: ExchangeKind,
+}
+
+/// How an exchange routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeKind {
+    /// To queues bound with exactly the routing key.
+    Direct,
+    /// To every bound queue.
+    Fanout,
+    /// To queues bound with a pattern of words, `*` and `#`.
+    Topic,
+    /// By the message's headers.
+    Headers,
+}
+
+impl ExchangeKind {
+    /// The name in the protocol and in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+        }
+    }
+}
+
+/// A durable queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueDeclare {
+    /// Its name, 1 to 255 bytes, not one of the broker's own (`amq.`).
+    pub name: String,
+    /// How it is stored.
+    pub kind: QueueKind,
+}
+
+/// How a queue is stored (`x-queue-type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// On one node.
+    Classic,
+    /// Replicated over the nodes of a cluster.
+    Quorum,
+}
+
+impl QueueKind {
+    /// The name in the protocol and in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
+/// A queue bound to an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The exchange.
+    pub exchange: String,
+    /// The queue.
+    pub queue: String,
+    /// The routing key or pattern, 0 to 255 bytes.
+    pub routing_key: String,
+}
+
+/// A route's limit and what happens to messages above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLimit {
+    /// Messages and bytes a second, each with its burst.
+    pub rates: LimitOptions,
+    /// What happens above them.
+    pub on_exceed: OnExceed,
+}
+
+/// What happens to messages above a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExceed {
+    /// They wait, and with them their origin.
+    #[default]
+    Wait,
+    /// The producer gets an error. Only [`Flow::PublishDirect`] has somebody to tell.
+    Reject,
+}
+
+/// How messages are published to a broker and confirms waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// How long a message may wait for the broker's confirm, reconnections included; 10 ms to 10 min.
+    pub timeout: Duration,
+    /// How many messages may wait for confirms at once.
+    pub window: Window,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            window: Window::default(),
+        }
+    }
+}
+
+/// A bound on what is unconfirmed. One message always fits, however large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Messages, 1 to 100 000.
+    pub messages: u32,
+    /// Bytes of bodies, 1 KiB to 1 GiB.
+    pub bytes: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            messages: 4096,
+            bytes: 16 << 20,
+        }
+    }
+}
+
+/// How often and how fast a refused message is tried again. A broker that is away does not count as a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts before the message is a dead letter, the first one included; 1 to 65535.
+    pub max_attempts: u16,
+    /// Delay before the second attempt; 1 ms to 1 h.
+    pub backoff_initial: Duration,
+    /// Longest delay; it doubles from attempt to attempt up to here. Not below `backoff_initial`, at most 1 h.
+    pub backoff_max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 8,
+            backoff_initial: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Retry {
+    /// Delay before the next attempt, after `attempts` that failed (0 counts as 1). Without jitter.
+    #[must_use]
+    pub fn delay(&self, attempts: u16) -> Duration {
+        let doublings = u32::from(attempts.saturating_sub(1)).min(31);
+        self.backoff_initial
+            .saturating_mul(1 << doublings)
+            .min(self.backoff_max)
+    }
+}
+
+/// What happens to a message that can never reach its destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetter {
+    /// The route stops at it and says so.
+    #[default]
+    Stop,
+    /// It is dropped and counted.
+    Drop,
+    /// It goes to an exchange. Exchange and routing key are constants.
+    Amqp(Box<AmqpTarget>),
+    /// It goes to a topic of this node.
+    Nsq {
+        /// The topic.
+        topic: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_its_bound() {
+        let retry = Retry::default();
+        let delays: Vec<_> = [0, 1, 2, 3, 7, 8, 9, u16::MAX]
+            .map(|attempts| retry.delay(attempts).as_millis())
+            .into();
+        assert_eq!(
+            delays,
+            [500, 500, 1000, 2000, 32_000, 60_000, 60_000, 60_000]
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! The node's configuration, typed: what `config/leveret.yaml` comes down to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bridge::broker::BrokerOptions;
+
+/// Everything about a node but its routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The NSQ side.
+    pub nsqd: NsqdConfig,
+    /// The brokers that routes may name, in the file's order.
+    pub brokers: Vec<BrokerOptions>,
+    /// Logging.
+    pub log: LogConfig,
+    /// How long a clean exit may take to settle what is in flight; the rest is redelivered. 0 to 1 h.
+    pub shutdown_timeout: Duration,
+    /// The folder that route files were read from; `None` if there is none.
+    pub bridges: Option<PathBuf>,
+}
+
+impl Default for NodeConfig {
+    /// No brokers, no routes, everything else as documented.
+    fn default() -> Self {
+        Self {
+            nsqd: NsqdConfig::default(),
+            brokers: Vec::new(),
+            log: LogConfig::default(),
+            shutdown_timeout: Duration::from_secs(15),
+            bridges: None,
+        }
+    }
+}
+
+/// nsqd's options under nsqd's names. The defaults are nsqd's but for the addresses, which are of the loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NsqdConfig {
+    /// Part of message ids, 0 to 1023; derived from the host's name if `None`.
+    pub node_id: Option<u16>,
+    /// `host:port` of the NSQ protocol; port 0 takes a free one.
+    pub tcp_address: String,
+    /// `host:port` of the HTTP API; port 0 takes a free one. `None` switches it off.
+    pub http_address: Option<String>,
+    /// The host under which others reach this node; the host's name if `None`.
+    pub broadcast_address: Option<String>,
+    /// The port to announce for the NSQ protocol; 0 is the real one.
+    pub broadcast_tcp_port: u16,
+    /// The port to announce for the HTTP API; 0 is the real one.
+    pub broadcast_http_port: u16,
+    /// The folder for what is kept on disk; the current one if `None`.
+    pub data_path: Option<PathBuf>,
+    /// Messages kept in memory, a topic and a channel.
+    pub mem_queue_size: u64,
+    /// How long a consumer may keep a message before it is redelivered, unless it asks for another time.
+    pub msg_timeout: Duration,
+    /// Longest time a consumer may ask for, TOUCH included.
+    pub max_msg_timeout: Duration,
+    /// Largest body of a message, in bytes.
+    pub max_msg_size: u64,
+    /// Longest delay of REQ and DPUB.
+    pub max_req_timeout: Duration,
+    /// Largest body of one command, such as MPUB, in bytes.
+    pub max_body_size: u64,
+    /// Longest heartbeat interval a client may ask for.
+    pub max_heartbeat_interval: Duration,
+    /// Largest RDY count.
+    pub max_rdy_count: u64,
+    /// Largest output buffer a client may ask for, in bytes.
+    pub max_output_buffer_size: u64,
+    /// Longest output buffer timeout a client may ask for.
+    pub max_output_buffer_timeout: Duration,
+    /// Shortest output buffer timeout a client may ask for.
+    pub min_output_buffer_timeout: Duration,
+    /// Output buffer timeout of clients that ask for none.
+    pub output_buffer_timeout: Duration,
+    /// Most consumers of a channel on this node; 0 is no bound.
+    pub max_channel_consumers: u32,
+}
+
+impl Default for NsqdConfig {
+    fn default() -> Self {
+        Self {
+            node_id: None,
+            tcp_address: "127.0.0.1:4150".to_owned(),
+            http_address: Some("127.0.0.1:4151".to_owned()),
+            broadcast_address: None,
+            broadcast_tcp_port: 0,
+            broadcast_http_port: 0,
+            data_path: None,
+            mem_queue_size: 10_000,
+            msg_timeout: Duration::from_secs(60),
+            max_msg_timeout: Duration::from_secs(15 * 60),
+            max_msg_size: 1024 * 1024,
+            max_req_timeout: Duration::from_secs(60 * 60),
+            max_body_size: 5 * 1024 * 1024,
+            max_heartbeat_interval: Duration::from_secs(60),
+            max_rdy_count: 2500,
+            max_output_buffer_size: 64 * 1024,
+            max_output_buffer_timeout: Duration::from_secs(30),
+            min_output_buffer_timeout: Duration::from_millis(25),
+            output_buffer_timeout: Duration::from_millis(250),
+            max_channel_consumers: 0,
+        }
+    }
+}
+
+/// What is logged and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least severe level that is logged.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Severity, as NSQ and tracing know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Single frames and messages.
+    Trace,
+    /// Connections and decisions.
+    Debug,
+    /// The life of the node and its routes.
+    #[default]
+    Info,
+    /// What may need attention.
+    Warn,
+    /// What does need it.
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,382 @@
+//! Reads the node's file.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{Report, Spot};
+use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use super::section::{Field, Keys, Section};
+use crate::bridge::broker::{BrokerOptions, BrokerUri};
+
+pub(super) const ROOT: &Keys = &["bridges", "brokers", "log", "nsqd", "shutdown_timeout"];
+
+pub(super) const NSQD: &Keys = &[
+    "broadcast_address",
+    "broadcast_http_port",
+    "broadcast_tcp_port",
+    "data_path",
+    "http_address",
+    "max_body_size",
+    "max_channel_consumers",
+    "max_heartbeat_interval",
+    "max_msg_size",
+    "max_msg_timeout",
+    "max_output_buffer_size",
+    "max_output_buffer_timeout",
+    "max_rdy_count",
+    "max_req_timeout",
+    "mem_queue_size",
+    "min_output_buffer_timeout",
+    "msg_timeout",
+    "node_id",
+    "output_buffer_timeout",
+    "tcp_address",
+];
+
+pub(super) const BROKER: &Keys = &[
+    "connect_timeout",
+    "connection_name",
+    "heartbeat",
+    "max_message_size",
+    "password_file",
+    "uri",
+    "uri_file",
+];
+
+pub(super) const LOG: &Keys = &["format", "level"];
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const MIB: u64 = 1 << 20;
+
+/// The node's configuration, and the places that rules about routes speak of.
+#[derive(Debug, Default)]
+pub(super) struct NodeFile {
+    pub(super) node: NodeConfig,
+    /// Where `bridges` is given.
+    pub(super) bridges: Option<Spot>,
+}
+
+/// Reads the whole file; `base` is the folder that it is in.
+pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFile {
+    let mut file = NodeFile::default();
+    let Some(section) = Section::open(root, ROOT, report) else {
+        return file;
+    };
+    if let Some(field) = section.get("nsqd") {
+        nsqd(&field, base, &mut file.node.nsqd, report);
+    }
+    if let Some(field) = section.get("brokers") {
+        file.node.brokers = brokers(&field, base, report);
+    }
+    if let Some(field) = section.get("log") {
+        file.node.log = log(&field, report);
+    }
+    let timeout = section.get("shutdown_timeout");
+    let range = Duration::ZERO..=Duration::from_secs(3600);
+    set(
+        &mut file.node.shutdown_timeout,
+        timeout.and_then(|field| field.duration(range, report)),
+    );
+    if let Some(field) = section.get("bridges") {
+        file.node.bridges = field.text(report).map(|text| base.join(text));
+        file.bridges = Some(field.spot);
+    }
+    file
+}
+
+/// Puts `value` into `slot` if there is one: a value that is wrong was reported and leaves the default.
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Report) {
+    let Some(section) = Section::open(field, NSQD, report) else {
+        return;
+    };
+    nsqd_identity(&section, base, config, report);
+    let mut time = |slot: &mut Duration, key: &str, least: Duration| {
+        let field = section.get(key);
+        set(
+            slot,
+            field.and_then(|field| field.duration(least..=DAY, report)),
+        );
+    };
+    time(&mut config.msg_timeout, "msg_timeout", MILLISECOND);
+    time(&mut config.max_msg_timeout, "max_msg_timeout", MILLISECOND);
+    time(
+        &mut config.max_req_timeout,
+        "max_req_timeout",
+        Duration::ZERO,
+    );
+    time(
+        &mut config.max_heartbeat_interval,
+        "max_heartbeat_interval",
+        SECOND,
+    );
+    time(
+        &mut config.max_output_buffer_timeout,
+        "max_output_buffer_timeout",
+        MILLISECOND,
+    );
+    time(
+        &mut config.min_output_buffer_timeout,
+        "min_output_buffer_timeout",
+        MILLISECOND,
+    );
+    time(
+        &mut config.output_buffer_timeout,
+        "output_buffer_timeout",
+        MILLISECOND,
+    );
+    let mut size = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
+        let field = section.get(key);
+        set(slot, field.and_then(|field| field.size(range, report)));
+    };
+    size(&mut config.max_msg_size, "max_msg_size", 1..=1024 * MIB);
+    size(&mut config.max_body_size, "max_body_size", 1..=1024 * MIB);
+    size(
+        &mut config.max_output_buffer_size,
+        "max_output_buffer_size",
+        64..=64 * MIB,
+    );
+    let mut count = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
+        let field = section.get(key);
+        set(slot, field.and_then(|field| field.integer(range, report)));
+    };
+    count(
+        &mut config.mem_queue_size,
+        "mem_queue_size",
+        0..=1_000_000_000,
+    );
+    count(
+        &mut config.max_rdy_count,
+        "max_rdy_count",
+        1..=1_000_000_000,
+    );
+    let consumers = section.get("max_channel_consumers");
+    set(
+        &mut config.max_channel_consumers,
+        consumers.and_then(|field| field.integer(0..=u32::MAX, report)),
+    );
+    nsqd_rules(&section, config, report);
+}
+
+fn nsqd_identity(section: &Section<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Report) {
+    if let Some(field) = section.get("node_id") {
+        config.node_id = field.integer(0..=1023, report);
+    }
+    if let Some(field) = section.get("tcp_address") {
+        set(&mut config.tcp_address, address(&field, report));
+    }
+    if let Some(field) = section.get("http_address") {
+        let text = field.text(report);
+        config.http_address = match text.as_deref() {
+            Some("") | None => None,
+            Some(_) => address(&field, report),
+        };
+    }
+    if let Some(field) = section.get("broadcast_address") {
+        config.broadcast_address = field.short_text(report);
+    }
+    let ports = [
+        ("broadcast_tcp_port", &mut config.broadcast_tcp_port),
+        ("broadcast_http_port", &mut config.broadcast_http_port),
+    ];
+    for (key, slot) in ports {
+        let field = section.get(key);
+        set(
+            slot,
+            field.and_then(|field| field.integer(0..=u16::MAX, report)),
+        );
+    }
+    if let Some(field) = section.get("data_path") {
+        config.data_path = field.short_text(report).map(|text| base.join(text));
+    }
+}
+
+/// Options that are right one by one and odd together.
+fn nsqd_rules(section: &Section<'_>, config: &NsqdConfig, report: &mut Report) {
+    let mut warn = |key: &str, odd: bool, message: &str| {
+        if let Some(field) = section.get(key).filter(|_| odd) {
+            report.warn(&field.spot, message);
+        }
+    };
+    let sizes = config.max_msg_size > config.max_body_size;
+    let message = "above max_body_size: such a message can be sent by PUB, but not by MPUB";
+    warn("max_msg_size", sizes, message);
+    let timeouts = config.msg_timeout > config.max_msg_timeout;
+    let message = "above max_msg_timeout: TOUCH would shorten the time of a message";
+    warn("msg_timeout", timeouts, message);
+    if config.min_output_buffer_timeout > config.max_output_buffer_timeout
+        && let Some(field) = section
+            .get("min_output_buffer_timeout")
+            .or_else(|| section.get("max_output_buffer_timeout"))
+    {
+        report.error(
+            &field.spot,
+            "min_output_buffer_timeout is above max_output_buffer_timeout",
+        );
+    }
+}
+
+/// `host:port`; an empty host is every address of this machine.
+fn address(field: &Field<'_>, report: &mut Report) -> Option<String> {
+    let text = field.text(report)?;
+    let parts = text
+        .rsplit_once(':')
+        .filter(|(host, port)| {
+            let bare = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+            let digits = port.bytes().all(|b| b.is_ascii_digit());
+            bare && !host.contains(char::is_whitespace) && digits && port.parse::<u16>().is_ok()
+        })
+        .map(|(host, port)| match host {
+            "" => format!("0.0.0.0:{port}"),
+            _ => text.clone(),
+        });
+    if parts.is_none() {
+        let message = format!("expected host:port such as 127.0.0.1:4150, found \"{text}\"");
+        report.error(&field.spot, message);
+    }
+    parts
+}
+
+fn log(field: &Field<'_>, report: &mut Report) -> LogConfig {
+    let mut config = LogConfig::default();
+    let Some(section) = Section::open(field, LOG, report) else {
+        return config;
+    };
+    let levels = [
+        ("trace", LogLevel::Trace),
+        ("debug", LogLevel::Debug),
+        ("info", LogLevel::Info),
+        ("warn", LogLevel::Warn),
+        ("error", LogLevel::Error),
+    ];
+    let level = section.get("level");
+    set(
+        &mut config.level,
+        level.and_then(|field| field.choice(&levels, report)),
+    );
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = section.get("format");
+    set(
+        &mut config.format,
+        format.and_then(|field| field.choice(&formats, report)),
+    );
+    config
+}
+
+fn brokers(field: &Field<'_>, base: &Path, report: &mut Report) -> Vec<BrokerOptions> {
+    let Some(section) = Section::open_any(field, report) else {
+        return Vec::new();
+    };
+    section
+        .fields()
+        .filter_map(|(name, field)| {
+            let is_name = !name.is_empty()
+                && name.len() <= 64
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            if !is_name {
+                let message = format!(
+                    "\"{name}\" is not a name: 1 to 64 of the characters . a-z A-Z 0-9 _ -"
+                );
+                report.error(&field.spot, message);
+            }
+            broker(name, &field, base, report)
+        })
+        .collect()
+}
+
+fn broker(
+    name: &str,
+    field: &Field<'_>,
+    base: &Path,
+    report: &mut Report,
+) -> Option<BrokerOptions> {
+    let section = Section::open(field, BROKER, report)?;
+    let uri = broker_uri(&section, base, report);
+    // The other keys are read even if the address is wrong, so that all errors come at once.
+    let placeholder = BrokerUri::parse("amqp://localhost").ok()?;
+    let mut options = BrokerOptions::new(name, placeholder);
+    if let Some(field) = section.get("heartbeat") {
+        let range = SECOND..=Duration::from_secs(64_800);
+        let heartbeat = field.duration(range, report);
+        if heartbeat.is_some_and(|heartbeat| heartbeat.subsec_nanos() > 0) {
+            let message = format!("expected whole seconds, found {}", field.node.found());
+            report.error(&field.spot, message);
+        }
+        set(&mut options.heartbeat, heartbeat);
+    }
+    let timeout = section.get("connect_timeout");
+    let range = Duration::from_millis(100)..=Duration::from_secs(600);
+    set(
+        &mut options.connect_timeout,
+        timeout.and_then(|field| field.duration(range, report)),
+    );
+    let label = section.get("connection_name");
+    set(
+        &mut options.connection_name,
+        label.and_then(|field| field.short_text(report)),
+    );
+    let size = section.get("max_message_size");
+    set(
+        &mut options.max_message_size,
+        size.and_then(|field| field.size(1024..=512 * MIB, report)),
+    );
+    options.uri = uri?;
+    Some(options)
+}
+
+/// The broker's address from `uri` or `uri_file`, with the password of `password_file` if there is one.
+fn broker_uri(section: &Section<'_>, base: &Path, report: &mut Report) -> Option<BrokerUri> {
+    let (field, text) = match (section.get("uri"), section.get("uri_file")) {
+        (Some(_), Some(file)) => {
+            report.error(&file.spot, "uri and uri_file are both given; keep one");
+            return None;
+        }
+        (Some(field), None) => {
+            let text = field.text(report)?;
+            (field, text)
+        }
+        (None, Some(field)) => {
+            let text = secret(&field, base, report)?;
+            (field, text)
+        }
+        (None, None) => {
+            let example = "amqp://guest:guest@127.0.0.1:5672/%2f";
+            section.require("uri", example, report)?;
+            return None;
+        }
+    };
+    let uri = BrokerUri::parse(&text)
+        .map_err(|error| report.error(&field.spot, error.to_string()))
+        .ok()?;
+    match section.get("password_file") {
+        Some(field) => Some(uri.with_password(secret(&field, base, report)?)),
+        None => Some(uri),
+    }
+}
+
+/// What stands in the file that `field` names, without the line end.
+fn secret(field: &Field<'_>, base: &Path, report: &mut Report) -> Option<String> {
+    let path: PathBuf = base.join(field.short_text(report)?);
+    let shown = path.display();
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text")),
+        Err(error) => Err(format!("{shown} cannot be read: {error}")),
+    };
+    let secret = text.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{shown} is empty")),
+        secret => Ok(secret.to_owned()),
+    });
+    secret
+        .map_err(|message| report.error(&field.spot, message))
+        .ok()
+}

@@ -1,0 +1,194 @@
+//! Reads what a route says besides its endpoints: limit, window, retries, dead letters.
+
+use std::time::Duration;
+
+use super::endpoints::{self, End};
+use super::error::{Report, Spot};
+use super::section::{Field, Keys, Section};
+use super::suggest::hint;
+use super::tree::Kind;
+use crate::bridge::route::{DeadLetter, OnExceed, PublishOptions, Retry, RouteLimit, Window};
+use crate::limit::{Allowance, BYTES_PER_CELL, LimitOptions};
+
+pub(super) const LIMIT: &Keys = &["burst", "burst_bytes", "bytes", "messages", "on_exceed"];
+
+pub(super) const RETRY: &Keys = &["backoff", "max_attempts"];
+
+pub(super) const BACKOFF: &Keys = &["initial", "max"];
+
+pub(super) const WINDOW: &Keys = &["bytes", "messages"];
+
+/// Fastest limit of messages and of bytes a second: above, whole nanoseconds a cell are too coarse.
+const MESSAGES_PER_SECOND_MAX: u64 = 10_000_000;
+const BYTES_PER_SECOND_MAX: u64 = 10 << 30;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Options that only some flows have.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) publish: PublishOptions,
+    pub(super) retry: Retry,
+    pub(super) dead_letter: DeadLetter,
+}
+
+impl Options {
+    pub(super) fn read(
+        section: &Section<'_>,
+        brokers: &mut Vec<(String, Spot)>,
+        report: &mut Report,
+    ) -> Self {
+        let mut publish = PublishOptions::default();
+        if let Some(field) = section.get("publish_timeout") {
+            let range = 10 * MILLISECOND..=Duration::from_secs(600);
+            publish.timeout = field.duration(range, report).unwrap_or(publish.timeout);
+        }
+        if let Some(field) = section.get("window") {
+            publish.window = window(&field, report).unwrap_or_default();
+        }
+        let retry = section.get("retry").and_then(|field| retry(&field, report));
+        let dead_letter = section
+            .get("dead_letter")
+            .and_then(|field| dead_letter(&field, brokers, report));
+        Self {
+            publish,
+            retry: retry.unwrap_or_default(),
+            dead_letter: dead_letter.unwrap_or_default(),
+        }
+    }
+}
+
+fn window(field: &Field<'_>, report: &mut Report) -> Option<Window> {
+    let section = Section::open(field, WINDOW, report)?;
+    let default = Window::default();
+    let messages = section
+        .get("messages")
+        .and_then(|field| field.integer(1..=100_000, report));
+    let bytes = section
+        .get("bytes")
+        .and_then(|field| field.size(1 << 10..=1 << 30, report));
+    Some(Window {
+        messages: messages.unwrap_or(default.messages),
+        bytes: bytes.unwrap_or(default.bytes),
+    })
+}
+
+fn retry(field: &Field<'_>, report: &mut Report) -> Option<Retry> {
+    let section = Section::open(field, RETRY, report)?;
+    let mut retry = Retry::default();
+    let attempts = section
+        .get("max_attempts")
+        .and_then(|field| field.integer(1..=u16::MAX, report));
+    retry.max_attempts = attempts.unwrap_or(retry.max_attempts);
+    let Some(field) = section.get("backoff") else {
+        return Some(retry);
+    };
+    let section = Section::open(&field, BACKOFF, report)?;
+    let mut delay = |key: &str| {
+        let field = section.get(key)?;
+        field.duration(MILLISECOND..=HOUR, report)
+    };
+    let (initial, max) = (delay("initial"), delay("max"));
+    // A bound that is not given gives way to the other one that is.
+    retry.backoff_initial = initial
+        .unwrap_or_else(|| max.map_or(retry.backoff_initial, |max| max.min(retry.backoff_initial)));
+    retry.backoff_max = max.unwrap_or_else(|| retry.backoff_max.max(retry.backoff_initial));
+    if retry.backoff_initial > retry.backoff_max {
+        report.error(&section.spot, "initial is above max");
+    }
+    Some(retry)
+}
+
+pub(super) fn limit(field: &Field<'_>, report: &mut Report) -> Option<RouteLimit> {
+    let section = Section::open(field, LIMIT, report)?;
+    let exceed = [("wait", OnExceed::Wait), ("reject", OnExceed::Reject)];
+    let on_exceed = section
+        .get("on_exceed")
+        .and_then(|field| field.choice(&exceed, report));
+    let burst = section
+        .get("burst")
+        .and_then(|field| field.integer(1..=u64::from(u32::MAX), report));
+    let messages = section.get("messages").and_then(|field| {
+        let rate = field.message_rate(report)?;
+        let second = rate.per_second_ceil();
+        if second > MESSAGES_PER_SECOND_MAX {
+            let message = format!("a limit is at most {MESSAGES_PER_SECOND_MAX}/s");
+            report.error(&field.spot, message);
+        }
+        let burst = burst.unwrap_or(second);
+        Some(Allowance { rate, burst })
+    });
+    let burst_bytes = section
+        .get("burst_bytes")
+        .and_then(|field| field.size(BYTES_PER_CELL..=1 << 40, report));
+    let bytes = section.get("bytes").and_then(|field| {
+        let rate = field.byte_rate(report)?;
+        let second = rate.per_second_ceil();
+        if second > BYTES_PER_SECOND_MAX {
+            report.error(&field.spot, "a limit is at most 10GiB/s");
+        }
+        let burst = burst_bytes.unwrap_or_else(|| second.max(BYTES_PER_CELL));
+        Some(Allowance { rate, burst })
+    });
+    if section.get("messages").is_none() && section.get("bytes").is_none() {
+        let message = "expected a limit in messages, bytes or both, such as messages: 5000/s";
+        report.error(&section.spot, message);
+        return None;
+    }
+    for (rate, burst) in [("messages", "burst"), ("bytes", "burst_bytes")] {
+        if section.get(rate).is_none() {
+            let message = format!("a burst without a rate: the key \"{rate}\" is missing");
+            section.refuse(&[burst], &message, report);
+        }
+    }
+    Some(RouteLimit {
+        rates: LimitOptions { messages, bytes },
+        on_exceed: on_exceed.unwrap_or_default(),
+    })
+}
+
+fn dead_letter(
+    field: &Field<'_>,
+    brokers: &mut Vec<(String, Spot)>,
+    report: &mut Report,
+) -> Option<DeadLetter> {
+    if matches!(field.node.kind, Kind::Scalar(_)) {
+        return dead_letter_word(field, report);
+    }
+    let end = endpoints::end(field, report, |field, report| {
+        endpoints::target(field, brokers, report)
+    })?;
+    match end {
+        End::Nsq(end) => {
+            if let Some((_, spot)) = &end.channel {
+                report.error(spot, "dead letters go to a topic; leave the channel out");
+            }
+            Some(DeadLetter::Nsq { topic: end.topic })
+        }
+        End::Amqp(target) => {
+            let constant = target.exchange.constant().is_some();
+            if !constant || target.routing_key.constant().is_none() {
+                let message = "the place for dead letters is a constant: a template may be why a message is dead";
+                report.error(&field.spot, message);
+            }
+            Some(DeadLetter::Amqp(Box::new(target)))
+        }
+    }
+}
+
+fn dead_letter_word(field: &Field<'_>, report: &mut Report) -> Option<DeadLetter> {
+    let text = field.text(report)?;
+    match text.as_str() {
+        "stop" => Some(DeadLetter::Stop),
+        "drop" => Some(DeadLetter::Drop),
+        other => {
+            let hint = hint(other, ["stop", "drop"]);
+            let message = format!(
+                "expected stop, drop, or a mapping with amqp or nsq, found \"{other}\"{hint}"
+            );
+            report.error(&field.spot, message);
+            None
+        }
+    }
+}
