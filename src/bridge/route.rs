@@ -416,4 +416,10 @@ mod tests {
             [500, 500, 1000, 2000, 32_000, 60_000, 60_000, 60_000]
         );
     }
+
+    #[test]
+    fn a_route_may_go_to_any_task() {
+        fn is_send<T: Send + Sync>() {}
+        is_send::<Route>();
+    }
 }

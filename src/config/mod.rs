@@ -25,7 +25,7 @@ mod units;
 mod validate;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
@@ -92,7 +92,7 @@ fn read_routes(file: &NodeFile, env: Env<'_>, report: &mut Report) -> Vec<Placed
     let (Some(folder), Some(spot)) = (&file.node.bridges, &file.bridges) else {
         return Vec::new();
     };
-    let paths = match route_files(folder) {
+    let paths = match route_files(&tidy(folder)) {
         Ok(paths) => paths,
         Err(error) => {
             let message = format!("the folder {} cannot be read: {error}", folder.display());
@@ -121,6 +121,23 @@ fn root<'t>(node: &'t Node, spot: &Spot) -> Field<'t> {
     Field {
         spot: spot.at(node.place),
         node,
+    }
+}
+
+/// The same folder without `x/..` in its name, for messages; unchanged where a symbolic link makes that another folder.
+fn tidy(folder: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in folder.components() {
+        let is_name = matches!(short.components().next_back(), Some(Component::Normal(_)));
+        if part == Component::ParentDir && is_name {
+            short.pop();
+        } else {
+            short.push(part);
+        }
+    }
+    match (std::fs::canonicalize(&short), std::fs::canonicalize(folder)) {
+        (Ok(one), Ok(other)) if one == other => short,
+        _ => folder.to_owned(),
     }
 }
 

@@ -51,10 +51,7 @@ impl<'t> Section<'t> {
     /// Takes `field` as a mapping whose keys are names of the user's choice.
     pub(super) fn open_any(field: &Field<'t>, report: &mut Report) -> Option<Self> {
         let Kind::Mapping(entries) = &field.node.kind else {
-            report.error(
-                &field.spot,
-                format!("expected a mapping with keys, found {}", field.node.found()),
-            );
+            field.unexpected("a mapping with keys", report);
             return None;
         };
         Some(Self {
@@ -121,6 +118,9 @@ impl<'t> Field<'t> {
     }
 
     fn unexpected(&self, expected: &str, report: &mut Report) {
+        if matches!(self.node.kind, Kind::Unresolved) {
+            return;
+        }
         report.error(
             &self.spot,
             format!("expected {expected}, found {}", self.node.found()),

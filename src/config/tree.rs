@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Scalar(Scalar),
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
+    /// A scalar whose references have no value. That was reported, and no more is to be said about it.
+    Unresolved,
 }
 
 /// A scalar after escapes and references were replaced.
@@ -54,7 +56,7 @@ impl Node {
             Kind::Scalar(scalar) => {
                 scalar.plain && matches!(scalar.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
             }
-            Kind::Sequence(_) | Kind::Mapping(_) => false,
+            Kind::Sequence(_) | Kind::Mapping(_) | Kind::Unresolved => false,
         }
     }
 
@@ -65,6 +67,7 @@ impl Node {
             Kind::Scalar(scalar) => format!("\"{}\"", scalar.text),
             Kind::Sequence(_) => "a list".to_owned(),
             Kind::Mapping(_) => "a mapping".to_owned(),
+            Kind::Unresolved => "an unknown value".to_owned(),
         }
     }
 
@@ -87,7 +90,7 @@ impl Node {
 
     fn count(&self) -> usize {
         1 + match &self.kind {
-            Kind::Scalar(_) => 0,
+            Kind::Scalar(_) | Kind::Unresolved => 0,
             Kind::Sequence(nodes) => nodes.iter().map(Self::count).sum(),
             Kind::Mapping(entries) => entries.iter().map(|entry| entry.value.count()).sum(),
         }
@@ -148,8 +151,10 @@ fn resolve(node: &mut Node, spot: &Spot, env: Env<'_>, report: &mut Report) {
                     None => place,
                 };
                 report.error(&spot.at(place), unresolved.reason);
+                node.kind = Kind::Unresolved;
             }
         },
+        Kind::Unresolved => {}
     }
 }
 
@@ -389,7 +394,7 @@ mod tests {
                 "f.yaml:1:8: the alias stands inside the value that it names",
             ),
             ("a:\n\t- b\n", "f.yaml:2:2: not valid YAML: tabs disallowed"),
-            ("a: [1, 2\n", "f.yaml:2:1: not valid YAML: "),
+            ("a: [1, 2\n", "f.yaml:1:4: not valid YAML: "),
             ("a: b: c\n", "f.yaml:1:5: not valid YAML: "),
             ("a: \"b\n", "f.yaml:1:4: not valid YAML: "),
         ] {

@@ -234,3 +234,9 @@ async fn the_projected_wait_is_seen_from_outside() {
     );
     assert_eq!(throttle.projected_wait(), Duration::from_millis(750));
 }
+
+#[test]
+fn a_limiter_may_live_in_any_task() {
+    fn is_send<T: Send + Sync>() {}
+    is_send::<Limiter>();
+}
