@@ -19,5 +19,6 @@ pub mod limit;
 pub mod metrics;
 pub mod names;
 pub mod protocol;
+pub mod server;
 pub mod storage;
 pub mod task;

@@ -20,3 +20,9 @@ where
     )]
     tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
 }
+
+/// Waits until `stop` turns true, or its sender is gone.
+pub async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    // Nobody is left to say go on, so a lost sender is a stop too.
+    drop(stop.wait_for(|stop| *stop).await);
+}

@@ -1,8 +1,22 @@
-//! Routes: where messages come from, where they go, and how they are changed on the way.
+//! Routes: named flows between NSQ and RabbitMQ, each with its own limit and delivery contract.
 //!
-//! [`route`], [`broker`] and [`transform`] are plain, validated values: no I/O, no serde, no lapin. Whoever holds a
-//! [`route::Route`] may rely on everything its documentation promises.
+//! | file | what it is |
+//! | --- | --- |
+//! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
+//! | [`supervisor`] | starts all routes and stops them |
+//! | `runner` | a flow to RabbitMQ: source, limit, publisher |
+//! | `message`, `status` | what flows, and what a route says of itself |
+//! | `amqp/` | the RabbitMQ side; the only code that names lapin |
+//! | `nsq/` | this node's own topics and channels as sources and sinks |
 
+mod amqp;
 pub mod broker;
+mod message;
+mod nsq;
 pub mod route;
+mod runner;
+mod status;
+pub mod supervisor;
 pub mod transform;
+
+pub use supervisor::Bridge;

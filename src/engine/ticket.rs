@@ -88,20 +88,27 @@ impl Ticket {
         }))
     }
 
-    /// One message is confirmed.
-    pub fn confirm(&self) {
+    /// One message is confirmed. `false` if the publish had failed before: the message was counted as failed then.
+    pub fn confirm(&self) -> bool {
+        if self.0.outcome.get().is_some() {
+            return false;
+        }
         if self.0.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
             && self.0.outcome.set(Ok(())).is_ok()
         {
             self.0.signal.wake();
         }
+        true
     }
 
-    /// One message failed, and with it the whole publish. Later calls change nothing.
-    pub fn fail(&self, error: PublishError) {
-        if self.0.outcome.set(Err(error)).is_ok() {
-            self.0.signal.wake();
+    /// One message failed, and with it the whole publish. Returns how many of its messages were not confirmed; 0 if it
+    /// was resolved before.
+    pub fn fail(&self, error: PublishError) -> u64 {
+        if self.0.outcome.set(Err(error)).is_err() {
+            return 0;
         }
+        self.0.signal.wake();
+        self.0.outstanding.load(Ordering::Acquire) as u64
     }
 
     /// The outcome, once there is one.
@@ -128,15 +135,16 @@ mod tests {
     #[test]
     fn a_ticket_is_resolved_by_the_last_confirm_or_the_first_error() {
         let ticket = Ticket::new(2, Arc::default());
-        ticket.confirm();
+        assert!(ticket.confirm());
         assert_eq!(ticket.outcome(), None);
-        ticket.confirm();
+        assert!(ticket.confirm());
         assert_eq!(ticket.outcome(), Some(&Ok(())));
+        assert_eq!(ticket.fail(PublishError::Exiting), 0);
 
         let ticket = Ticket::new(2, Arc::default());
-        ticket.fail(PublishError::Exiting);
-        ticket.confirm();
-        ticket.confirm();
+        assert!(ticket.confirm());
+        assert_eq!(ticket.fail(PublishError::Exiting), 1);
+        assert!(!ticket.confirm());
         assert_eq!(ticket.outcome(), Some(&Err(PublishError::Exiting)));
         assert_eq!(Ticket::new(0, Arc::default()).outcome(), Some(&Ok(())));
     }

@@ -1,1 +1,4 @@
-//! Counters and histograms (atomics only).
+//! What is counted: plain atomics, and the figures that are shown of them. No exporters.
+
+pub mod broker;
+pub mod route;

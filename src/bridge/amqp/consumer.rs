@@ -1,0 +1,406 @@
+//! Consumes a queue: prefetch bounded, deliveries taken in bursts, acks coalesced.
+//!
+//! Every opening of the channel is a generation of its own: a delivery of an earlier one was requeued by the broker and
+//! can no longer be settled. Closing the channel is therefore also the way in which everything is given back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::acks::Acks;
+use super::link::{Link, Up, backoff, jittered, up_or_say};
+use super::{errors, topology};
+use crate::bridge::route::AmqpSource;
+use crate::bridge::status::Status;
+use crate::engine::Origin;
+use crate::task::stopped;
+
+/// How many deliveries are taken in one go.
+const BURST: usize = 512;
+/// How long settled deliveries are gathered before they are acked.
+const ACK_DELAY: Duration = Duration::from_millis(1);
+
+/// What a delivery is to the rest of the bridge.
+#[derive(Debug)]
+pub(in crate::bridge) struct Arrival {
+    pub(in crate::bridge) body: bytes::Bytes,
+    /// Publish time, nanoseconds since the Unix epoch; 0 if the message does not say.
+    pub(in crate::bridge) timestamp: i64,
+    /// Deliveries that it has behind it, as far as the broker tells.
+    pub(in crate::bridge) attempts: u16,
+    pub(in crate::bridge) message_id: Option<String>,
+    pub(in crate::bridge) origin: Origin,
+}
+
+impl Arrival {
+    /// Bytes of its body.
+    pub(in crate::bridge) fn size(&self) -> u64 {
+        self.body.len() as u64
+    }
+}
+
+/// Takes what arrives, and says when it may.
+pub(in crate::bridge) trait Arrivals: Send {
+    /// Waits until deliveries are wanted.
+    fn wanted(&mut self) -> impl Future<Output = ()> + Send;
+    /// Takes a burst; it is passed on by [`Arrivals::progress`] and settled through [`Settlements`].
+    fn take(&mut self, burst: Vec<Arrival>);
+    /// Whether some of the last burst is still to be passed on: no further one is taken then.
+    fn is_busy(&self) -> bool;
+    /// Passes on what was taken. Can be dropped and called again at any time.
+    fn progress(&mut self) -> impl Future<Output = Progress> + Send;
+    /// Everything of this and earlier generations was given back.
+    fn revoke(&mut self, generation: u64);
+}
+
+/// What [`Arrivals::progress`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bridge) enum Progress {
+    /// All of the burst is passed on.
+    Idle,
+    /// Nobody wants deliveries any more: everything unsettled is to be given back.
+    Unwanted,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    generation: u64,
+    acks: Acks,
+}
+
+/// Where deliveries are settled, from anywhere.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct Settlements {
+    open: Mutex<Open>,
+    due: Notify,
+    /// Counts openings of the channel.
+    generation: AtomicU64,
+}
+
+impl Settlements {
+    /// These are done with. Those of an earlier generation are passed over: the broker has them again. Returns how many
+    /// were settled.
+    pub(in crate::bridge) fn settle(&self, origins: &[Origin]) -> u64 {
+        let mut open = self.open.lock();
+        let generation = open.generation;
+        let current = origins
+            .iter()
+            .filter(|origin| origin.generation == generation);
+        let settled = current
+            .filter(|origin| open.acks.settle(origin.tag))
+            .count();
+        drop(open);
+        if settled > 0 {
+            self.due.notify_one();
+        }
+        settled as u64
+    }
+
+    fn begin(&self) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        *self.open.lock() = Open {
+            generation,
+            acks: Acks::default(),
+        };
+        generation
+    }
+
+    /// Ends the generation and says how many deliveries were open.
+    fn end(&self) -> usize {
+        let mut open = self.open.lock();
+        let left = open.acks.open();
+        *open = Open::default();
+        left
+    }
+}
+
+/// Why consuming ended.
+enum Ended {
+    Stop,
+    Unwanted,
+    Lost,
+    Broken { words: String, lasting: bool },
+}
+
+/// See the module's description.
+pub(in crate::bridge) struct Consuming<A> {
+    pub(in crate::bridge) link: Arc<Link>,
+    pub(in crate::bridge) from: AmqpSource,
+    pub(in crate::bridge) status: Arc<Status>,
+    pub(in crate::bridge) settlements: Arc<Settlements>,
+    pub(in crate::bridge) arrivals: A,
+}
+
+impl<A: Arrivals> Consuming<A> {
+    /// Consumes until `stop` turns true; then acks what is settled and gives back the rest.
+    pub(in crate::bridge) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut attempt = 0;
+        loop {
+            let up = tokio::select! {
+                () = stopped(&mut stop) => return,
+                up = async { self.arrivals.wanted().await; up_or_say(&self.link, &self.status).await } => up,
+            };
+            let ended = match self.open(&up).await {
+                Ok((channel, consumer)) => {
+                    attempt = 0;
+                    self.status.running();
+                    self.serve(&up, &channel, consumer, &mut stop).await
+                }
+                Err(ended) => ended,
+            };
+            match ended {
+                Ended::Stop => return,
+                Ended::Unwanted | Ended::Lost => {}
+                Ended::Broken { words, lasting } => {
+                    attempt += 1;
+                    if lasting {
+                        self.status.failed(words)
+                    } else {
+                        self.status.waiting(words)
+                    }
+                    tokio::select! {
+                        () = stopped(&mut stop) => return,
+                        () = sleep(jittered(backoff(attempt))) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&self, up: &Up) -> Result<(Channel, Consumer), Ended> {
+        let opening = async {
+            let channel = up.connection.create_channel().await?;
+            topology::declare(&channel, &self.from.declare).await?;
+            channel
+                .basic_qos(self.from.prefetch, BasicQosOptions::default())
+                .await?;
+            let tag = self.from.consumer_tag.as_deref().unwrap_or_default();
+            let consumer = channel
+                .basic_consume(
+                    self.from.queue.as_str().into(),
+                    tag.into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            Ok::<_, lapin::Error>((channel, consumer))
+        };
+        match timeout(self.link.broker().connect_timeout, opening).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => Err(self.broken(up, &error)),
+            Err(_) => {
+                self.link.give_up(up.generation);
+                Err(Ended::Lost)
+            }
+        }
+    }
+
+    fn broken(&self, up: &Up, error: &lapin::Error) -> Ended {
+        if up.connection.status().connected() {
+            Ended::Broken {
+                words: errors::describe(error),
+                lasting: errors::is_lasting(error),
+            }
+        } else {
+            self.link.give_up(up.generation);
+            Ended::Lost
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        up: &Up,
+        channel: &Channel,
+        mut consumer: Consumer,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ended {
+        let generation = self.settlements.begin();
+        let ended = self
+            .consume(up, channel, &mut consumer, generation, stop)
+            .await;
+        if matches!(ended, Ended::Stop | Ended::Unwanted) {
+            self.close(channel).await;
+        }
+        let left = self.settlements.end();
+        self.status
+            .pending
+            .fetch_sub(left as u64, Ordering::Relaxed);
+        self.arrivals.revoke(generation);
+        ended
+    }
+
+    async fn consume(
+        &mut self,
+        up: &Up,
+        channel: &Channel,
+        consumer: &mut Consumer,
+        generation: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ended {
+        let link = Arc::clone(&self.link);
+        let lost = link.lost(up.generation);
+        tokio::pin!(lost);
+        let settlements = Arc::clone(&self.settlements);
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = stopped(stop) => return Ended::Stop,
+                () = &mut lost => return Ended::Lost,
+                () = ack_due(&settlements) => {
+                    match self.ack(channel, false).await {
+                        Ok(()) => continue,
+                        Err(error) => return self.broken(up, &error),
+                    }
+                }
+                first = consumer.next(), if !self.arrivals.is_busy() => first,
+                progress = self.arrivals.progress() => match progress {
+                    Progress::Idle => continue,
+                    Progress::Unwanted => return Ended::Unwanted,
+                },
+            };
+            let mut burst = Vec::new();
+            let mut next = first;
+            loop {
+                match next {
+                    Some(Ok(delivery)) => burst.push(delivery),
+                    Some(Err(error)) => return self.broken(up, &error),
+                    // A cancel from the server: the queue is gone, or its leader moved.
+                    None => {
+                        let words = format!(
+                            "the broker cancelled the consumer of queue {}",
+                            self.from.queue
+                        );
+                        return Ended::Broken {
+                            words,
+                            lasting: false,
+                        };
+                    }
+                }
+                if burst.len() >= BURST {
+                    break;
+                }
+                match consumer.next().now_or_never() {
+                    Some(following) => next = following,
+                    None => break,
+                }
+            }
+            self.take(burst, generation);
+        }
+    }
+
+    fn take(&mut self, burst: Vec<Delivery>, generation: u64) {
+        let mut open = self.settlements.open.lock();
+        for delivery in &burst {
+            open.acks.deliver(delivery.delivery_tag);
+        }
+        drop(open);
+        let bytes: usize = burst.iter().map(|delivery| delivery.data.len()).sum();
+        let again = burst.iter().filter(|delivery| delivery.redelivered).count();
+        let counters = &self.status.counters;
+        counters
+            .received
+            .fetch_add(burst.len() as u64, Ordering::Relaxed);
+        counters
+            .received_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+        counters
+            .redelivered
+            .fetch_add(again as u64, Ordering::Relaxed);
+        self.status
+            .pending
+            .fetch_add(burst.len() as u64, Ordering::Relaxed);
+        let arrivals = burst
+            .into_iter()
+            .map(|delivery| arrival(delivery, generation))
+            .collect();
+        self.arrivals.take(arrivals);
+    }
+
+    /// Sends what is to be acked. Written, not answered: a wrong ack would close the channel.
+    async fn ack(&self, channel: &Channel, all: bool) -> lapin::Result<()> {
+        let acks = self.settlements.open.lock().acks.take(all);
+        for ack in acks {
+            let options = BasicAckOptions {
+                multiple: ack.multiple,
+            };
+            match timeout(
+                self.link.broker().heartbeat * 2,
+                channel.basic_ack(ack.tag, options),
+            )
+            .await
+            {
+                Ok(acked) => acked?,
+                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Acks what is settled and closes the channel, which gives back the rest.
+    async fn close(&self, channel: &Channel) {
+        let closing = async {
+            self.ack(channel, true).await?;
+            channel.close(200, "closing".into()).await
+        };
+        if let Ok(Err(error)) = timeout(self.link.broker().connect_timeout, closing).await {
+            tracing::debug!(route = %self.status.name, %error, "consumer not closed politely");
+        }
+    }
+}
+
+/// Waits until something is to be acked, and then a little for more.
+async fn ack_due(settlements: &Settlements) {
+    loop {
+        if settlements.open.lock().acks.is_due() {
+            sleep(ACK_DELAY).await;
+            return;
+        }
+        settlements.due.notified().await;
+    }
+}
+
+fn arrival(delivery: Delivery, generation: u64) -> Arrival {
+    let properties = &delivery.properties;
+    let seconds = properties.timestamp().unwrap_or(0);
+    let timestamp = i64::try_from(seconds)
+        .ok()
+        .and_then(|s| s.checked_mul(1_000_000_000))
+        .unwrap_or(0);
+    // Quorum queues count deliveries; classic ones only say that there was one before.
+    let counted = properties.headers().as_ref().and_then(|headers| {
+        let count = headers.inner().get("x-delivery-count")?;
+        match count {
+            AMQPValue::LongLongInt(count) => u16::try_from(*count).ok(),
+            AMQPValue::LongInt(count) => u16::try_from(*count).ok(),
+            AMQPValue::LongUInt(count) => u16::try_from(*count).ok(),
+            AMQPValue::ShortShortInt(count) => u16::try_from(*count).ok(),
+            AMQPValue::ShortInt(count) => u16::try_from(*count).ok(),
+            _ => None,
+        }
+    });
+    let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
+    let message_id = properties
+        .message_id()
+        .as_ref()
+        .map(|id| id.as_str().to_owned());
+    let origin = Origin {
+        generation,
+        tag: delivery.delivery_tag,
+    };
+    Arrival {
+        body: delivery.data.into(),
+        timestamp,
+        attempts,
+        message_id,
+        origin,
+    }
+}

@@ -1,0 +1,385 @@
+//! A supervised connection to a broker, for publishing or for consuming.
+//!
+//! It connects, watches, and connects again with jittered, endless backoff. Each connection has a generation number. An
+//! error that only an operator can mend is shown as such and tried again at a slow pace, so that the mend is noticed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Connection, ConnectionProperties, Event};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::errors;
+use crate::bridge::broker::BrokerOptions;
+use crate::bridge::status::Status;
+use crate::clock;
+use crate::metrics::broker::{BrokerState, BrokerStatus};
+
+/// First delay after a network fault, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Delay after an error that only an operator can mend.
+const BACKOFF_LASTING: Duration = Duration::from_secs(15);
+/// How long closing a connection politely may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a connection's state is looked at, should its event have been missed.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bridge) enum Role {
+    Publish,
+    Consume,
+}
+
+impl Role {
+    pub(in crate::bridge) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+}
+
+/// A connection that is up.
+#[derive(Clone)]
+pub(in crate::bridge) struct Up {
+    pub(super) connection: Arc<Connection>,
+    /// Which life of the link this is.
+    pub(super) generation: u64,
+}
+
+#[derive(Clone)]
+enum State {
+    Down {
+        error: Option<String>,
+        lasting: bool,
+        attempt: u32,
+    },
+    Up {
+        up: Up,
+        blocked: Option<String>,
+    },
+}
+
+/// See the module's description.
+pub(in crate::bridge) struct Link {
+    broker: BrokerOptions,
+    role: Role,
+    state: watch::Sender<(State, i64)>,
+    broken: Notify,
+}
+
+impl Link {
+    pub(in crate::bridge) fn new(broker: BrokerOptions, role: Role) -> Arc<Self> {
+        let down = State::Down {
+            error: None,
+            lasting: false,
+            attempt: 0,
+        };
+        let state = watch::Sender::new((down, clock::unix_seconds()));
+        Arc::new(Self {
+            broker,
+            role,
+            state,
+            broken: Notify::new(),
+        })
+    }
+
+    /// The broker's settings.
+    pub(super) const fn broker(&self) -> &BrokerOptions {
+        &self.broker
+    }
+
+    /// Waits until this life of the link has ended.
+    pub(super) async fn lost(&self, generation: u64) {
+        let mut state = self.state.subscribe();
+        loop {
+            let is_alive = matches!(&state.borrow_and_update().0, State::Up { up, .. } if up.generation == generation);
+            if !is_alive || state.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Says that this life of the link does not work, whatever lapin thinks of it.
+    pub(super) fn give_up(&self, generation: u64) {
+        if matches!(&self.state.borrow().0, State::Up { up, .. } if up.generation == generation) {
+            self.broken.notify_one();
+        }
+    }
+
+    /// Why the link is not up, in words; `None` if it is up.
+    pub(in crate::bridge) fn trouble(&self) -> Option<(String, bool)> {
+        match &self.state.borrow().0 {
+            State::Up {
+                blocked: Some(reason),
+                ..
+            } => Some((
+                format!("broker {} blocks publishers: {reason}", self.broker.name),
+                false,
+            )),
+            State::Up { .. } => None,
+            State::Down { error, lasting, .. } => {
+                let words = error.as_deref().unwrap_or("connecting");
+                Some((format!("broker {}: {words}", self.broker.name), *lasting))
+            }
+        }
+    }
+
+    /// The link as `/v1/routes` shows it.
+    pub(in crate::bridge) fn status(&self) -> BrokerStatus {
+        let (state, since) = &*self.state.borrow();
+        let (name, error, attempt) = match state {
+            State::Up {
+                blocked: Some(reason),
+                ..
+            } => (BrokerState::Blocked, Some(reason.clone()), 0),
+            State::Up { .. } => (BrokerState::Up, None, 0),
+            State::Down {
+                error,
+                lasting: true,
+                attempt,
+            } => (BrokerState::Failed, error.clone(), *attempt),
+            State::Down { error, attempt, .. } => {
+                (BrokerState::Connecting, error.clone(), *attempt)
+            }
+        };
+        BrokerStatus {
+            name: self.broker.name.clone(),
+            role: self.role.as_str(),
+            address: format!("{}:{}", self.broker.uri.host(), self.broker.uri.port()),
+            state: name,
+            since: *since,
+            attempt,
+            error,
+        }
+    }
+
+    fn enter(&self, state: State) {
+        self.state.send_replace((state, clock::unix_seconds()));
+    }
+
+    /// Keeps the link up until `stop` resolves.
+    pub(in crate::bridge) async fn run(&self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let (mut generation, mut attempt) = (0, 0);
+        loop {
+            attempt += 1;
+            let connected = tokio::select! {
+                () = &mut stop => return,
+                connected = self.connect() => connected,
+            };
+            let delay = match connected {
+                Ok(connection) => {
+                    generation += 1;
+                    attempt = 0;
+                    let connection = Arc::new(connection);
+                    let ended = self
+                        .watch(Arc::clone(&connection), generation, stop.as_mut())
+                        .await;
+                    close(connection).await;
+                    let Some(error) = ended else { return };
+                    tracing::warn!(
+                        broker = self.broker.name,
+                        role = self.role.as_str(),
+                        error,
+                        "connection lost"
+                    );
+                    self.enter(State::Down {
+                        error: Some(error),
+                        lasting: false,
+                        attempt,
+                    });
+                    BACKOFF.0
+                }
+                Err((error, lasting)) => {
+                    self.report(&error, lasting, attempt);
+                    self.enter(State::Down {
+                        error: Some(error),
+                        lasting,
+                        attempt,
+                    });
+                    if lasting {
+                        BACKOFF_LASTING
+                    } else {
+                        backoff(attempt)
+                    }
+                }
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                () = sleep(jittered(delay)) => {}
+            }
+        }
+    }
+
+    /// Logs the first failure of a kind loudly and its repetitions quietly.
+    fn report(&self, error: &str, lasting: bool, attempt: u32) {
+        let is_news = match &self.state.borrow().0 {
+            State::Down {
+                error: Some(last), ..
+            } => last != error,
+            _ => true,
+        };
+        let (broker, role) = (&self.broker.name, self.role.as_str());
+        if is_news {
+            tracing::warn!(broker, role, error, lasting, attempt, "cannot connect");
+        } else {
+            tracing::debug!(broker, role, error, lasting, attempt, "cannot connect");
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, (String, bool)> {
+        let uri = uri(&self.broker);
+        let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        match timeout(
+            self.broker.connect_timeout,
+            Connection::connect_uri(uri, properties),
+        )
+        .await
+        {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err((errors::describe(&error), errors::is_lasting(&error))),
+            Err(_) => Err((
+                format!("no connection within {:?}", self.broker.connect_timeout),
+                false,
+            )),
+        }
+    }
+
+    /// Watches a connection until it ends; `None` if that is because of `stop`.
+    async fn watch(
+        &self,
+        connection: Arc<Connection>,
+        generation: u64,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<String> {
+        let mut events = Box::pin(connection.events_listener());
+        // A wish to give up that was meant for the life before.
+        self.broken.notified().now_or_never();
+        let up = Up {
+            connection: Arc::clone(&connection),
+            generation,
+        };
+        self.enter(State::Up {
+            up: up.clone(),
+            blocked: None,
+        });
+        tracing::info!(
+            broker = self.broker.name,
+            role = self.role.as_str(),
+            generation,
+            "connected"
+        );
+        loop {
+            let event = tokio::select! {
+                () = &mut stop => return None,
+                () = self.broken.notified() => return Some("the broker does not answer".into()),
+                event = events.next() => event,
+                () = sleep(WATCH_INTERVAL) => {
+                    if connection.status().connected() { continue }
+                    return Some("the connection is closed".into());
+                }
+            };
+            match event {
+                Some(Event::ConnectionBlocked(reason)) => {
+                    tracing::warn!(
+                        broker = self.broker.name,
+                        reason,
+                        "the broker blocks publishers"
+                    );
+                    self.enter(State::Up {
+                        up: up.clone(),
+                        blocked: Some(reason),
+                    });
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    self.enter(State::Up {
+                        up: up.clone(),
+                        blocked: None,
+                    });
+                }
+                // A channel's error is its flow's own business.
+                Some(Event::Error(_)) if connection.status().connected() => {}
+                Some(Event::Error(error)) => return Some(errors::describe(&error)),
+                Some(_) => {}
+                None => return Some("the connection is closed".into()),
+            }
+        }
+    }
+}
+
+/// Waits until `link` is up, and has `status` say what it waits for.
+pub(super) async fn up_or_say(link: &Link, status: &Status) -> Up {
+    let mut state = link.state.subscribe();
+    loop {
+        if let State::Up { up, .. } = &state.borrow_and_update().0 {
+            return up.clone();
+        }
+        if let Some((words, lasting)) = link.trouble() {
+            if lasting {
+                status.failed(words)
+            } else {
+                status.waiting(words)
+            }
+        }
+        if state.changed().await.is_err() {
+            // The sender is the link's: it cannot be gone while the link is borrowed.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn close(connection: Arc<Connection>) {
+    if connection.status().connected() {
+        let closing = connection.close(200, "closing".into());
+        // Whether the broker still answers does not matter any more.
+        let answer = timeout(CLOSE_TIMEOUT, closing).await;
+        tracing::debug!(polite = matches!(answer, Ok(Ok(()))), "connection closed");
+    }
+}
+
+fn uri(broker: &BrokerOptions) -> AMQPUri {
+    let uri = &broker.uri;
+    AMQPUri {
+        scheme: if uri.tls() {
+            AMQPScheme::AMQPS
+        } else {
+            AMQPScheme::AMQP
+        },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: uri.username().to_owned(),
+                password: uri.password().to_owned(),
+            },
+            host: uri.host().to_owned(),
+            port: uri.port(),
+        },
+        vhost: uri.vhost().to_owned(),
+        query: AMQPQueryString {
+            heartbeat: Some(u16::try_from(broker.heartbeat.as_secs()).unwrap_or(u16::MAX)),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// Doubles from attempt to attempt.
+pub(super) fn backoff(attempt: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(longest)
+}
+
+/// Between half of `delay` and all of it, so that many links do not come back at the same moment.
+pub(in crate::bridge) fn jittered(delay: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library's hash seeds are random for each instance; that is as much chance as is needed here.
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let share = u32::try_from(random % 512).unwrap_or(0);
+    delay / 2 + delay / 1024 * share
+}

@@ -1,0 +1,484 @@
+//! Publishes a route's messages: confirms always, `mandatory` always, a bounded window of unconfirmed messages.
+//!
+//! Many publishes are put on their way together and confirmed together: waiting for each one is ten to twenty-five times
+//! slower. A message is in exactly one of three places: `queue` (not sent on this link), `window` (sent, not confirmed) or
+//! settled. When the link is lost, the window goes back to the front of the queue, in order, with the same `message_id`.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use lapin::message::BasicReturnMessage;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::confirms::{Confirms, Verdict};
+use super::link::{Link, Up, backoff, jittered, up_or_say};
+use super::{errors, topology};
+use crate::bridge::message::{Message, Outcome, Refusal, RefusalKind};
+use crate::bridge::route::{AmqpTarget, PublishOptions};
+use crate::bridge::status::Status;
+use crate::bridge::transform::{MessageView, TransformError};
+use crate::clock::{self, Instant};
+use crate::names::MessageId;
+
+/// Told how messages ended. Must not block.
+pub(in crate::bridge) trait Settle: Send + Sync {
+    /// Settles messages at their source, and returns those that are to be published as dead letters instead.
+    fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message>;
+}
+
+/// What a publisher needs to know.
+pub(in crate::bridge) struct Publishing {
+    pub(in crate::bridge) link: Arc<Link>,
+    /// The topic that the messages come from, for templates and message ids.
+    pub(in crate::bridge) topic: String,
+    /// The channel that they come from, if they do.
+    pub(in crate::bridge) channel: String,
+    pub(in crate::bridge) to: AmqpTarget,
+    /// Where dead letters go, if to a broker.
+    pub(in crate::bridge) dead: Option<AmqpTarget>,
+    pub(in crate::bridge) options: PublishOptions,
+    pub(in crate::bridge) status: Arc<Status>,
+    pub(in crate::bridge) settle: Arc<dyn Settle>,
+}
+
+impl Publishing {
+    /// Opens a channel with confirms on and everything declared.
+    async fn open(&self, up: &Up) -> Result<Channel, Broken> {
+        let opening = async {
+            let channel = up.connection.create_channel().await?;
+            topology::declare(&channel, &self.to.declare).await?;
+            if let Some(dead) = &self.dead {
+                topology::declare(&channel, &dead.declare).await?;
+            }
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            Ok::<_, lapin::Error>(channel)
+        };
+        match timeout(self.link.broker().connect_timeout, opening).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(self.broken(up, &error)),
+            Err(_) => {
+                self.link.give_up(up.generation);
+                Err(Broken::Lost)
+            }
+        }
+    }
+
+    fn broken(&self, up: &Up, error: &lapin::Error) -> Broken {
+        if up.connection.status().connected() {
+            Broken::Channel(errors::describe(error), errors::is_lasting(error))
+        } else {
+            self.link.give_up(up.generation);
+            Broken::Lost
+        }
+    }
+}
+
+type Sending = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send>>;
+
+/// How far a sent message is.
+enum Stage {
+    /// Handed to lapin; polled again when its confirm is looked for.
+    Sending(Sending),
+    Confirming(PublisherConfirm),
+    Resolved,
+}
+
+impl Stage {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<Confirmation>> {
+        loop {
+            match self {
+                Self::Sending(sending) => match sending.as_mut().poll(context) {
+                    Poll::Ready(Ok(confirm)) => *self = Self::Confirming(confirm),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Self::Confirming(confirm) => return Pin::new(confirm).poll(context),
+                Self::Resolved => return Poll::Pending,
+            }
+        }
+    }
+}
+
+struct Sent {
+    message: Option<Message>,
+    id: MessageId,
+    stage: Stage,
+    at: Instant,
+}
+
+/// Why a link or channel is not of use any more.
+enum Broken {
+    /// The connection is gone; the link knows.
+    Lost,
+    /// The channel was closed, in the broker's words; whether only an operator can mend it.
+    Channel(String, bool),
+}
+
+/// See the module's description.
+pub(in crate::bridge) struct Publisher {
+    with: Publishing,
+    queue: VecDeque<Message>,
+    window: VecDeque<Sent>,
+    /// Bodies in `window`.
+    window_bytes: u64,
+    /// Resolved by lapin, not certain yet.
+    uncertain: HashMap<MessageId, Message>,
+    confirms: Confirms,
+}
+
+impl Publisher {
+    pub(in crate::bridge) fn new(with: Publishing) -> Self {
+        Self {
+            with,
+            queue: VecDeque::new(),
+            window: VecDeque::new(),
+            window_bytes: 0,
+            uncertain: HashMap::new(),
+            confirms: Confirms::default(),
+        }
+    }
+
+    /// Publishes what comes in until the sender is dropped and everything is settled.
+    pub(in crate::bridge) async fn run(mut self, mut inbox: mpsc::Receiver<Vec<Message>>) {
+        let mut attempt = 0;
+        loop {
+            let up = up_or_say(&self.with.link, &self.with.status).await;
+            let broken = match self.with.open(&up).await {
+                Ok(channel) => {
+                    attempt = 0;
+                    self.with.status.running();
+                    match self.serve(&up, &channel, &mut inbox).await {
+                        Some(broken) => broken,
+                        None => return,
+                    }
+                }
+                Err(broken) => broken,
+            };
+            self.take_back();
+            if let Broken::Channel(words, lasting) = broken {
+                attempt += 1;
+                if lasting {
+                    self.with.status.failed(words)
+                } else {
+                    self.with.status.waiting(words)
+                }
+                sleep(jittered(backoff(attempt))).await;
+            }
+        }
+    }
+
+    /// Works on one channel until it breaks; `None` when there is nothing more to do.
+    async fn serve(
+        &mut self,
+        up: &Up,
+        channel: &Channel,
+        inbox: &mut mpsc::Receiver<Vec<Message>>,
+    ) -> Option<Broken> {
+        let lost = {
+            let link = Arc::clone(&self.with.link);
+            let generation = up.generation;
+            async move { link.lost(generation).await }
+        };
+        tokio::pin!(lost);
+        let mut is_open = true;
+        loop {
+            if let Err(error) = self.send(channel) {
+                return Some(self.with.broken(up, &error));
+            }
+            if !is_open && self.window.is_empty() && self.queue.is_empty() {
+                return None;
+            }
+            let has_room = is_open && self.has_room();
+            let overdue = self
+                .window
+                .front()
+                .map(|sent| sent.at + self.with.options.timeout);
+            tokio::select! {
+                () = &mut lost => return Some(Broken::Lost),
+                first = first_resolved(&mut self.window), if !self.window.is_empty() => {
+                    if let Err(error) = first.and_then(|first| self.collect(first)) {
+                        return Some(self.with.broken(up, &error));
+                    }
+                }
+                batch = inbox.recv(), if has_room => match batch {
+                    Some(batch) => self.queue.extend(batch),
+                    None => is_open = false,
+                },
+                () = sleep_until(overdue.unwrap_or_else(clock::now)), if overdue.is_some() => {
+                    // A confirm that does not come in time counts as a lost connection.
+                    self.with.link.give_up(up.generation);
+                    return Some(Broken::Lost);
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.is_empty() && self.fits()
+    }
+
+    fn fits(&self) -> bool {
+        let window = self.with.options.window;
+        self.window.len() < window.messages as usize && self.window_bytes < window.bytes
+    }
+
+    /// Puts as much as fits of the queue on its way.
+    fn send(&mut self, channel: &Channel) -> lapin::Result<()> {
+        let now = clock::now();
+        let mut refused = Vec::new();
+        while self.fits() {
+            let Some(message) = self.queue.pop_front() else {
+                break;
+            };
+            if message
+                .ticket
+                .as_ref()
+                .is_some_and(|ticket| ticket.outcome().is_some())
+            {
+                // Its producer was told that it failed: it must not arrive after all.
+                continue;
+            }
+            match self.prepare(channel, &message) {
+                Err(refusal) => refused.push((message, Outcome::Refused(refusal))),
+                Ok(mut sending) => {
+                    // lapin queues the frames at the first poll; its wake-ups are of no interest before the confirm's.
+                    let polled = sending
+                        .as_mut()
+                        .poll(&mut Context::from_waker(Waker::noop()));
+                    let stage = match polled {
+                        Poll::Ready(Ok(confirm)) => Stage::Confirming(confirm),
+                        Poll::Ready(Err(error)) => {
+                            self.queue.push_front(message);
+                            self.settle(refused);
+                            return Err(error);
+                        }
+                        Poll::Pending => Stage::Sending(sending),
+                    };
+                    self.window_bytes += message.body.len() as u64;
+                    let id = message.id;
+                    self.window.push_back(Sent {
+                        message: Some(message),
+                        id,
+                        stage,
+                        at: now,
+                    });
+                }
+            }
+        }
+        self.settle(refused);
+        Ok(())
+    }
+
+    /// Works out where a message goes and how.
+    fn prepare(&self, channel: &Channel, message: &Message) -> Result<Sending, Refusal> {
+        let size = message.body.len() as u64;
+        let limit = self.with.link.broker().max_message_size;
+        if size > limit {
+            let reason =
+                format!("{size} bytes are more than the broker's max_message_size of {limit}");
+            return Err(Refusal::new(RefusalKind::TooLarge, reason));
+        }
+        let message_id = format!("{}:{}", self.with.topic, message.id);
+        let target = match (&message.dead, &self.with.dead) {
+            (Some(_), Some(dead)) => dead,
+            _ => &self.with.to,
+        };
+        let mut view = MessageView::new(
+            &self.with.topic,
+            &message_id,
+            message.timestamp,
+            &message.body,
+        );
+        view.channel = &self.with.channel;
+        view.attempts = message.attempts;
+        let refused =
+            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
+        let exchange = ShortString::from(&*target.exchange.render(&view).map_err(refused)?);
+        let routing_key = ShortString::from(&*target.routing_key.render(&view).map_err(refused)?);
+        let properties = self.properties(target, message, &message_id);
+        let (channel, body) = (channel.clone(), message.body.clone());
+        Ok(Box::pin(async move {
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            };
+            channel
+                .basic_publish(exchange, routing_key, options, &body, properties)
+                .await
+        }))
+    }
+
+    fn properties(
+        &self,
+        target: &AmqpTarget,
+        message: &Message,
+        message_id: &str,
+    ) -> BasicProperties {
+        let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(if target.persistent { 2 } else { 1 })
+            .with_message_id(message_id.into())
+            .with_timestamp(seconds);
+        if let Some(content_type) = &target.content_type {
+            properties = properties.with_content_type(content_type.as_str().into());
+        }
+        match &message.dead {
+            Some(refusal) => properties.with_headers(self.dead_letter_headers(message, refusal)),
+            None => properties,
+        }
+    }
+
+    fn dead_letter_headers(&self, message: &Message, refusal: &Refusal) -> FieldTable {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut headers = FieldTable::default();
+        let origin = format!("nsq {}/{}", self.with.topic, self.with.channel);
+        headers.insert("x-leveret-route".into(), text(&self.with.status.name));
+        headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
+        headers.insert("x-leveret-error".into(), text(&refusal.reason));
+        headers.insert("x-leveret-origin".into(), text(&origin));
+        headers.insert(
+            "x-leveret-attempts".into(),
+            AMQPValue::LongUInt(message.attempts.into()),
+        );
+        headers.insert(
+            "x-leveret-first-seen".into(),
+            AMQPValue::LongLongInt(message.timestamp),
+        );
+        headers
+    }
+
+    /// Collects all confirms that lapin has resolved, `first` among them. Looks until it finds no new one: only then is
+    /// everything that was resolved before any of them in the same batch, which [`Confirms`] asks for.
+    fn collect(&mut self, first: (MessageId, Confirmation)) -> lapin::Result<()> {
+        let mut verdicts = vec![verdict(first.0, first.1)];
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let before = verdicts.len();
+            for sent in &mut self.window {
+                if let Poll::Ready(confirmation) = sent.stage.poll(&mut context) {
+                    sent.stage = Stage::Resolved;
+                    verdicts.push(verdict(sent.id, confirmation?));
+                }
+            }
+            if verdicts.len() == before {
+                break;
+            }
+        }
+        for sent in &mut self.window {
+            if matches!(sent.stage, Stage::Resolved)
+                && let Some(message) = sent.message.take()
+            {
+                self.window_bytes -= message.body.len() as u64;
+                self.uncertain.insert(sent.id, message);
+            }
+        }
+        self.window.retain(|sent| sent.message.is_some());
+        let settled = self.confirms.judge(verdicts, self.window.len());
+        let outcomes = settled
+            .into_iter()
+            .filter_map(|(id, outcome)| Some((self.uncertain.remove(&id)?, outcome)))
+            .collect();
+        self.settle(outcomes);
+        Ok(())
+    }
+
+    fn settle(&mut self, outcomes: Vec<(Message, Outcome)>) {
+        if !outcomes.is_empty() {
+            self.count(&outcomes);
+            let dead = self.with.settle.settle(outcomes);
+            self.queue.extend(dead);
+        }
+    }
+
+    fn count(&self, outcomes: &[(Message, Outcome)]) {
+        let counters = &self.with.status.counters;
+        let of = |kind| {
+            let is_of =
+                |outcome: &Outcome| matches!(outcome, Outcome::Refused(r) if r.kind == kind);
+            outcomes
+                .iter()
+                .filter(|(_, outcome)| is_of(outcome))
+                .count() as u64
+        };
+        counters
+            .returned
+            .fetch_add(of(RefusalKind::Unroutable), Ordering::Relaxed);
+        counters
+            .nacked
+            .fetch_add(of(RefusalKind::Nacked), Ordering::Relaxed);
+    }
+
+    /// Everything that is not certain goes back to the front of the queue, in its order.
+    fn take_back(&mut self) {
+        let sent = std::mem::take(&mut self.window)
+            .into_iter()
+            .filter_map(|sent| sent.message);
+        let mut unsettled: Vec<Message> = sent
+            .chain(self.uncertain.drain().map(|(_, message)| message))
+            .collect();
+        unsettled.sort_by_key(|message| message.id);
+        let counters = &self.with.status.counters;
+        counters
+            .redelivered
+            .fetch_add(unsettled.len() as u64, Ordering::Relaxed);
+        for message in unsettled.into_iter().rev() {
+            self.queue.push_front(message);
+        }
+        self.window_bytes = 0;
+        self.confirms = Confirms::default();
+    }
+}
+
+/// Waits for the first message of the window to be confirmed, which takes it out of lapin's hands.
+async fn first_resolved(window: &mut VecDeque<Sent>) -> lapin::Result<(MessageId, Confirmation)> {
+    std::future::poll_fn(|context| {
+        let Some(first) = window.front_mut() else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(confirmation) = first.stage.poll(context) else {
+            return Poll::Pending;
+        };
+        first.stage = Stage::Resolved;
+        Poll::Ready(confirmation.map(|confirmation| (first.id, confirmation)))
+    })
+    .await
+}
+
+fn verdict(id: MessageId, confirmation: Confirmation) -> Verdict {
+    let ack = !confirmation.is_nack();
+    let returned = confirmation
+        .take_message()
+        .and_then(|message| whose(&message));
+    Verdict { id, ack, returned }
+}
+
+/// The message that was returned, by the `message_id` that we gave it, and why.
+fn whose(message: &BasicReturnMessage) -> Option<(MessageId, String)> {
+    let id = message
+        .delivery
+        .properties
+        .message_id()
+        .as_ref()?
+        .as_str()
+        .to_owned();
+    let (_, hex) = id.rsplit_once(':')?;
+    let id = MessageId::from_hex(hex.as_bytes().try_into().ok()?)?;
+    let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
+    let words = format!(
+        "{} ({}): no queue takes exchange \"{}\" with routing key \"{}\"",
+        message.reply_text.as_str(),
+        message.reply_code,
+        exchange.as_str(),
+        key.as_str(),
+    );
+    Some((id, words))
+}

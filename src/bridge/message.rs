@@ -1,0 +1,87 @@
+//! A message on its way through a route, and how its way can end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::engine::Ticket;
+use crate::names::MessageId;
+
+/// A message between its source and its sink.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Its NSQ id: part of the `message_id` that is sent, stable over retries.
+    pub(super) id: MessageId,
+    /// Publish time, nanoseconds since the Unix epoch.
+    pub(super) timestamp: i64,
+    /// Attempts to move it, this one included.
+    pub(super) attempts: u16,
+    pub(super) body: Bytes,
+    /// The producer that waits for an answer, if one does.
+    pub(super) ticket: Option<Ticket>,
+    /// Why it is a dead letter, once it is one.
+    pub(super) dead: Option<Refusal>,
+}
+
+impl Message {
+    /// Bytes of its body.
+    pub(super) fn size(&self) -> u64 {
+        self.body.len() as u64
+    }
+}
+
+/// How a message's way ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The sink has taken responsibility.
+    Confirmed,
+    /// The sink refused it.
+    Refused(Refusal),
+}
+
+/// Why a sink refused a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) kind: RefusalKind,
+    /// In the words of whoever refused it.
+    pub(super) reason: Arc<str>,
+}
+
+impl Refusal {
+    pub(super) fn new(kind: RefusalKind, reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What kind of refusal it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalKind {
+    /// No queue is bound for it (`basic.return`).
+    Unroutable,
+    /// The broker could not take it (`basic.nack`), for example because the queue is full.
+    Nacked,
+    /// It is larger than the other side takes.
+    TooLarge,
+    /// Its exchange or routing key could not be worked out.
+    Transform,
+}
+
+impl RefusalKind {
+    /// Whether trying again cannot help.
+    pub(super) const fn is_final(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Transform)
+    }
+
+    /// One word for headers and logs.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unroutable => "unroutable",
+            Self::Nacked => "nacked",
+            Self::TooLarge => "too_large",
+            Self::Transform => "transform",
+        }
+    }
+}

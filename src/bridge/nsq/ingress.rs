@@ -1,0 +1,245 @@
+//! Source of a direct route to RabbitMQ: what producers publish to its topic.
+//!
+//! A producer's PUB waits here for at most the route's `publish_timeout`, wherever its messages are by then: in this
+//! queue, behind the limit, or in the publisher's window.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+use crate::bridge::amqp::publisher::Settle;
+use crate::bridge::message::{Message, Outcome};
+use crate::bridge::route::PublishOptions;
+use crate::bridge::runner::Pace;
+use crate::bridge::status::Status;
+use crate::clock::{self, Instant};
+use crate::engine::{Ingress, Outbound, PublishError, Ticket};
+use crate::limit::Limiter;
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    bytes: u64,
+    /// When each publish that is not answered is too late, in order.
+    deadlines: VecDeque<(Instant, Ticket)>,
+    is_closed: bool,
+}
+
+/// See the module's description.
+pub(in crate::bridge) struct Producers {
+    status: Arc<Status>,
+    options: PublishOptions,
+    /// The route's limit, if it says `on_exceed: reject`.
+    limiter: Option<Mutex<Limiter>>,
+    queue: Mutex<Queue>,
+    arrived: Notify,
+    deadline: Notify,
+}
+
+impl Producers {
+    pub(in crate::bridge) fn new(
+        status: Arc<Status>,
+        options: PublishOptions,
+        limiter: Option<Limiter>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            status,
+            options,
+            limiter: limiter.map(Mutex::new),
+            queue: Mutex::default(),
+            arrived: Notify::new(),
+            deadline: Notify::new(),
+        })
+    }
+
+    /// Waits for messages and takes a portion of them. `None` once it is closed and empty.
+    pub(in crate::bridge) async fn next(&self, pace: &Pace) -> Option<Vec<Message>> {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                let (count, bytes) = pace.portion(queue.messages.iter().map(Message::size));
+                if count > 0 {
+                    queue.bytes -= bytes;
+                    return Some(queue.messages.drain(..count).collect());
+                }
+                if queue.is_closed {
+                    return None;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Fails the publishes whose time is over, for as long as it is polled.
+    pub(in crate::bridge) async fn expire(&self) {
+        loop {
+            let next = self.queue.lock().deadlines.front().map(|(at, _)| *at);
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => self.deadline.notified().await,
+            }
+            self.fail_overdue();
+        }
+    }
+
+    fn fail_overdue(&self) {
+        let now = clock::now();
+        let mut queue = self.queue.lock();
+        while let Some((at, ticket)) = queue.deadlines.pop_front() {
+            if ticket.outcome().is_some() {
+                continue;
+            }
+            if at > now {
+                queue.deadlines.push_front((at, ticket));
+                return;
+            }
+            let seconds = self.options.timeout.as_secs_f64();
+            let why = self
+                .status
+                .trouble()
+                .map(|why| format!(" ({why})"))
+                .unwrap_or_default();
+            let reason = format!("not confirmed within {seconds} s{why}");
+            self.count_failed(ticket.fail(self.refused(&reason)));
+        }
+    }
+
+    /// Notes that a publish failed with `messages` of it unconfirmed.
+    fn count_failed(&self, messages: u64) {
+        self.status
+            .counters
+            .failed
+            .fetch_add(messages, Ordering::Relaxed);
+        self.status.pending.fetch_sub(messages, Ordering::Relaxed);
+    }
+
+    fn refused(&self, reason: &str) -> PublishError {
+        PublishError::Refused {
+            route: Arc::clone(&self.status.name),
+            reason: reason.into(),
+        }
+    }
+
+    /// Refuses what comes from now on. What is there is still moved.
+    pub(in crate::bridge) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Fails everything that is not answered.
+    pub(in crate::bridge) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_closed = true;
+        queue.messages.clear();
+        for (_, ticket) in queue.deadlines.drain(..) {
+            self.count_failed(ticket.fail(PublishError::Exiting));
+        }
+    }
+
+    fn admit(&self, messages: u64, bytes: u64) -> Result<(), PublishError> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        limiter.lock().try_acquire(messages, bytes).map_err(|_| {
+            self.status
+                .counters
+                .received
+                .fetch_add(messages, Ordering::Relaxed);
+            self.status
+                .counters
+                .received_bytes
+                .fetch_add(bytes, Ordering::Relaxed);
+            self.status
+                .counters
+                .rejected
+                .fetch_add(messages, Ordering::Relaxed);
+            PublishError::Limited {
+                route: Arc::clone(&self.status.name),
+            }
+        })
+    }
+}
+
+impl Ingress for Producers {
+    fn offer(&self, batch: Vec<Outbound>, ticket: Ticket) -> Result<(), PublishError> {
+        let messages = batch.len() as u64;
+        let bytes: u64 = batch.iter().map(|message| message.body.len() as u64).sum();
+        self.admit(messages, bytes)?;
+        let mut queue = self.queue.lock();
+        if queue.is_closed {
+            return Err(PublishError::Exiting);
+        }
+        let is_first = queue.deadlines.is_empty();
+        // Answered publishes leave the front as new ones come.
+        while queue
+            .deadlines
+            .front()
+            .is_some_and(|(_, ticket)| ticket.outcome().is_some())
+        {
+            queue.deadlines.pop_front();
+        }
+        queue
+            .deadlines
+            .push_back((clock::now() + self.options.timeout, ticket.clone()));
+        queue.bytes += bytes;
+        queue
+            .messages
+            .extend(batch.into_iter().map(|outbound| Message {
+                id: outbound.id,
+                timestamp: outbound.timestamp,
+                attempts: 1,
+                body: outbound.body,
+                ticket: Some(ticket.clone()),
+                dead: None,
+            }));
+        drop(queue);
+        self.arrived.notify_one();
+        if is_first {
+            self.deadline.notify_one();
+        }
+        self.status
+            .counters
+            .received
+            .fetch_add(messages, Ordering::Relaxed);
+        self.status
+            .counters
+            .received_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        self.status.pending.fetch_add(messages, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_congested(&self) -> bool {
+        let (queue, window) = (self.queue.lock(), self.options.window);
+        queue.messages.len() >= window.messages as usize || queue.bytes >= window.bytes
+    }
+}
+
+impl Settle for Producers {
+    /// A confirm is the producer's OK, a refusal its error. Nothing becomes a dead letter: the producer has it still.
+    fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message> {
+        let mut confirmed = 0;
+        for (message, outcome) in outcomes {
+            let Some(ticket) = message.ticket else {
+                continue;
+            };
+            match outcome {
+                Outcome::Confirmed => confirmed += u64::from(ticket.confirm()),
+                Outcome::Refused(refusal) => {
+                    tracing::debug!(route = %self.status.name, id = %message.id, reason = %refusal.reason, "refused");
+                    self.count_failed(ticket.fail(self.refused(&refusal.reason)));
+                }
+            }
+        }
+        self.status
+            .counters
+            .confirmed
+            .fetch_add(confirmed, Ordering::Relaxed);
+        self.status.pending.fetch_sub(confirmed, Ordering::Relaxed);
+        Vec::new()
+    }
+}

@@ -1,0 +1,129 @@
+//! What a route says of itself: its counters and how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::route::Route;
+use crate::clock;
+use crate::limit::{Allowance, Throttle};
+use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
+
+#[derive(Debug)]
+struct Condition {
+    state: RouteState,
+    since: i64,
+    reason: Option<String>,
+}
+
+fn per_second(allowance: Allowance) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a figure to look at")]
+    let amount = allowance.rate.amount() as f64;
+    amount / allowance.rate.per().as_secs_f64()
+}
+
+/// Shared by all parts of a running route and by whoever shows it.
+#[derive(Debug)]
+pub(super) struct Status {
+    route: Route,
+    pub(super) name: Arc<str>,
+    pub(super) counters: RouteCounters,
+    /// Messages that are neither settled nor still at their source.
+    pub(super) pending: AtomicU64,
+    throttle: Mutex<Option<Arc<Throttle>>>,
+    condition: Mutex<Condition>,
+}
+
+impl Status {
+    pub(super) fn new(route: Route) -> Arc<Self> {
+        let condition = Condition {
+            state: RouteState::Waiting,
+            since: clock::unix_seconds(),
+            reason: Some("starting".into()),
+        };
+        Arc::new(Self {
+            name: route.name.as_str().into(),
+            route,
+            counters: RouteCounters::default(),
+            pending: AtomicU64::new(0),
+            throttle: Mutex::default(),
+            condition: Mutex::new(condition),
+        })
+    }
+
+    /// The limiter whose times are shown.
+    pub(super) fn set_throttle(&self, throttle: Arc<Throttle>) {
+        *self.throttle.lock() = Some(throttle);
+    }
+
+    /// All is well.
+    pub(super) fn running(&self) {
+        self.enter(RouteState::Running, None);
+    }
+
+    /// It will go on by itself when something comes back.
+    pub(super) fn waiting(&self, reason: impl Into<String>) {
+        self.enter(RouteState::Waiting, Some(reason.into()));
+    }
+
+    /// Somebody has to mend something, in the words of whoever refused.
+    pub(super) fn failed(&self, reason: impl Into<String>) {
+        self.enter(RouteState::Failed, Some(reason.into()));
+    }
+
+    fn enter(&self, state: RouteState, reason: Option<String>) {
+        let mut condition = self.condition.lock();
+        if condition.state == state && condition.reason == reason {
+            return;
+        }
+        let words = reason.as_deref().unwrap_or("");
+        match state {
+            RouteState::Failed => {
+                tracing::error!(route = %self.name, reason = words, "route failed")
+            }
+            RouteState::Waiting => {
+                tracing::warn!(route = %self.name, reason = words, "route waits")
+            }
+            _ => tracing::info!(route = %self.name, "route runs"),
+        }
+        *condition = Condition {
+            state,
+            since: clock::unix_seconds(),
+            reason,
+        };
+    }
+
+    /// Why it does not run, if it does not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.condition.lock().reason.clone()
+    }
+
+    /// Everything, for `/v1/routes` and `/metrics`.
+    pub(super) fn show(&self) -> RouteStatus {
+        let throttle = self.throttle.lock().clone();
+        let condition = self.condition.lock();
+        let limit = self.route.limit.map(|limit| LimitStatus {
+            messages_per_second: limit.rates.messages.map(per_second),
+            messages_burst: limit.rates.messages.map(|a| a.burst),
+            bytes_per_second: limit.rates.bytes.map(per_second),
+            bytes_burst: limit.rates.bytes.map(|a| a.burst),
+            throttled_seconds: throttle.as_ref().map_or(0.0, |t| t.waited().as_secs_f64()),
+            projected_wait_seconds: throttle
+                .as_ref()
+                .map_or(0.0, |t| t.projected_wait().as_secs_f64()),
+        });
+        RouteStatus {
+            name: self.route.name.clone(),
+            mode: self.route.mode().to_string(),
+            from: self.route.from_text(),
+            to: self.route.to_text(),
+            state: condition.state,
+            since: condition.since,
+            reason: condition.reason.clone(),
+            counts: self.counters.snapshot(),
+            pending: self.pending.load(Ordering::Relaxed),
+            limit,
+        }
+    }
+}
