@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shell helpers that the scripts share; sourced, never run.
 #
 # Everything here works under `set -euo pipefail`, without a terminal and without standard input.
@@ -6,6 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Cargo's own rule, so that scripts, tests and the compiler agree on one folder.
 target=${CARGO_TARGET_DIR:-$root/target}
 # What the tests need besides the binary: interpreters' packages, private brokers, scratch folders.
+# shellcheck disable=SC2034
 rigs=$target/rigs
 
 heading() { printf '\n== %s\n' "$*"; }

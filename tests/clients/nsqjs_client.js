@@ -36,7 +36,8 @@ function publish(given) {
     if (sent >= bodies.length) return finish(0, 'done', { count: sent })
     const batch = bodies.slice(sent, sent + given.batch)
     sent += batch.length
-    if (given.defer) return writer.deferPublish(given.topic, batch[0], given.defer, next)
+    // A list of one: nsqjs 0.13 takes a bare message by its documentation, and throws.
+    if (given.defer) return writer.deferPublish(given.topic, batch.slice(0, 1), given.defer, next)
     return writer.publish(given.topic, given.batch > 1 ? batch : batch[0], next)
   }
   writer.on('ready', () => next())
