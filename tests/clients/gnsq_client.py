@@ -56,7 +56,7 @@ def consume(arguments):
     if not end.wait(arguments.seconds):
         fail(f"only {plan.finished} of {arguments.count} messages after {arguments.seconds} s")
     consumer.close()
-    consumer.join(timeout=5)
+    consumer.join(timeout=1)
     succeed(plan.finished)
 
 

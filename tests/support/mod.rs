@@ -6,6 +6,7 @@
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
 //! | [`http`] | one HTTP request at a time |
+//! | [`proxy`] | a TCP relay that can be cut or fall silent |
 //! | [`drivers`] | pynsq, gnsq, nsqjs and pika as programs that print JSON lines |
 //! | [`wait`] | awaiting a condition with a deadline |
 
@@ -13,6 +14,7 @@ pub(crate) mod drivers;
 pub(crate) mod http;
 pub(crate) mod leveret;
 pub(crate) mod nsq;
+pub(crate) mod proxy;
 pub(crate) mod rabbit;
 pub(crate) mod wait;
 
