@@ -1,0 +1,97 @@
+"""What the Python drivers share: their arguments, their lines on standard output, and the plan of answers.
+
+A driver is a small program around a real client library. It prints one JSON document a line; a test reads them.
+"""
+
+import argparse
+import json
+import sys
+
+
+def report(event, **fields):
+    """Prints one line, at once: the test waits for it."""
+    print(json.dumps({"event": event, **fields}, default=str), flush=True)
+
+
+def nsq_arguments():
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    publish = verbs.add_parser("publish", help="publish PREFIX-0 ... PREFIX-(COUNT-1), each awaited")
+    publish.add_argument("--tcp", required=True)
+    publish.add_argument("--topic", required=True)
+    publish.add_argument("--count", type=int, default=1)
+    publish.add_argument("--prefix", default="m")
+    publish.add_argument("--batch", type=int, default=1, help="messages an MPUB; 1 means PUB")
+    publish.add_argument("--defer", type=int, default=0, help="milliseconds; DPUB")
+
+    consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
+    consume.add_argument("--tcp", required=True)
+    consume.add_argument("--topic", required=True)
+    consume.add_argument("--channel", required=True)
+    consume.add_argument("--count", type=int, default=1)
+    consume.add_argument("--max-in-flight", type=int, default=10)
+    consume.add_argument("--requeue", type=int, default=0, help="requeue the first so many messages, once each")
+    consume.add_argument("--requeue-delay", type=int, default=0, help="milliseconds")
+    consume.add_argument("--silent", type=int, default=0, help="leave the first so many messages to time out, once each")
+    consume.add_argument("--touch", type=int, default=0, help="TOUCH so many of the messages before the answer")
+    consume.add_argument("--msg-timeout", type=int, default=0, help="milliseconds; 0 is the server's own")
+    consume.add_argument("--seconds", type=float, default=60.0, help="give up after")
+    return parser.parse_args()
+
+
+def bodies(arguments):
+    """The bodies to publish, in batches."""
+    names = [f"{arguments.prefix}-{number}".encode() for number in range(arguments.count)]
+    for start in range(0, len(names), arguments.batch):
+        yield names[start : start + arguments.batch]
+
+
+class Plan:
+    """Decides how each delivery is answered, tells the test about it, and knows when the work is done."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.to_requeue = arguments.requeue
+        self.to_ignore = arguments.silent
+        self.to_touch = arguments.touch
+        self.met = set()
+        self.finished = 0
+
+    def answer(self, identity, body, attempts):
+        first_meeting = identity not in self.met
+        self.met.add(identity)
+        touch = self.to_touch > 0
+        if touch:
+            self.to_touch -= 1
+        if first_meeting and self.to_ignore > 0:
+            self.to_ignore -= 1
+            answer = "none"
+        elif first_meeting and self.to_requeue > 0:
+            self.to_requeue -= 1
+            answer = "req"
+        else:
+            self.finished += 1
+            answer = "fin"
+        report(
+            "message",
+            id=identity.decode() if isinstance(identity, bytes) else identity,
+            body=body.decode(errors="replace"),
+            attempts=attempts,
+            answer=answer,
+            touched=touch,
+        )
+        return answer, touch
+
+    def is_done(self):
+        return self.finished >= self.arguments.count
+
+
+def succeed(count):
+    report("done", count=count)
+    sys.exit(0)
+
+
+def fail(text):
+    report("error", text=str(text))
+    sys.exit(1)

@@ -1,0 +1,36 @@
+//! What survives when a broker is killed. Each test here starts a node of its own.
+
+use std::net::TcpStream;
+
+use crate::support::drivers::{bodies, expected, pika};
+use crate::support::rabbit::Rabbit;
+
+#[test]
+fn a_killed_node_comes_back_with_its_durable_messages() {
+    let rabbit = Rabbit::own();
+    for kind in ["classic", "quorum"] {
+        let queue = format!("durable-{kind}");
+        pika(
+            rabbit.uri(),
+            &["declare", "--queue", &queue, "--type", kind],
+        )
+        .finish();
+        let publish = ["publish", "--routing-key", &queue, "--count", "100"];
+        rabbit.sync();
+        assert_eq!(pika(rabbit.uri(), &publish).finish().1, 100, "confirmed");
+    }
+
+    rabbit.kill();
+    assert!(
+        TcpStream::connect(rabbit.address()).is_err(),
+        "a killed node takes no connection"
+    );
+    rabbit.restart();
+
+    for kind in ["classic", "quorum"] {
+        let queue = format!("durable-{kind}");
+        let consume = ["consume", "--queue", &queue, "--count", "100"];
+        let (messages, _) = pika(rabbit.uri(), &consume).finish();
+        assert_eq!(bodies(&messages), expected("m", 100), "{kind}");
+    }
+}

@@ -1,0 +1,24 @@
+//! The black-box tests, as one binary: real servers, real clients, nothing of the library's insides.
+//!
+//! Tests that start a broker of their own to harm it live in `chaos`; nextest runs those one at a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test's own report of its failure is a panic, and it owns its files, clock and environment"
+)]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "a rig offers more than the tests of one day use")]
+mod support;
+
+mod broker;
+mod chaos;
+mod nsq_basics;
+mod nsq_clients;
