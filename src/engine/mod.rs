@@ -8,6 +8,7 @@
 //! across an await, while writing to a socket, or while calling a seam.
 
 mod alarms;
+mod backlog;
 mod channel;
 mod client;
 mod feed;

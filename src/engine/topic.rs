@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::channel::{Channel, Deferred, Offer};
 use super::feed::{Feed, Held, own};
@@ -337,6 +337,14 @@ impl Topic {
 
     pub(super) fn set_ingress(&self, ingress: Option<Arc<dyn Ingress>>) {
         self.feed.write().ingress = ingress;
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Feed> {
+        self.feed.read()
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Feed> {
+        self.feed.write()
     }
 
     /// Ends it: publishers get `exiting`, channels are closed, messages are gone.

@@ -16,6 +16,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -32,8 +33,9 @@ use super::log::Log;
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
 use super::{Shared, client::Client};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::names::is_ephemeral;
+use crate::storage::backlog::Owed;
 
 /// A message that is not in the log, on its way to the deferred ones.
 #[derive(Clone, Debug)]
@@ -284,6 +286,39 @@ impl Channel {
     /// get `E_FIN_FAILED` for it.
     pub fn revoke(&self, upstream: &Arc<dyn Upstream>, generation: u64) {
         self.inner.lock().state.revoke(upstream, generation);
+    }
+
+    /// Everything that it owes, except what an upstream has still: queued, in flight and deferred.
+    pub(super) fn owed(&self) -> Vec<Owed> {
+        let feed = self.place.feed.read();
+        let inner = self.inner.lock();
+        inner
+            .state
+            .owed(view(&feed), clock::now(), clock::unix_nanos())
+    }
+
+    /// Takes back what it owed when the node stopped.
+    pub(super) fn restore(&self, owed: &[Owed]) {
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        let (now, wall) = (clock::now(), clock::unix_nanos());
+        for owed in owed {
+            let wait = u64::try_from(owed.due.saturating_sub(wall)).unwrap_or(0);
+            let due = (wait > 0).then(|| now + Duration::from_nanos(wait));
+            let body = Bytes::copy_from_slice(&owed.body);
+            let detached = Detached {
+                body,
+                timestamp: owed.timestamp,
+                source: None,
+            };
+            inner
+                .state
+                .add(owed.seq, detached, owed.attempts, due, feed.released);
+            if let Some(due) = due {
+                self.set_alarm(&mut inner, due);
+            }
+        }
+        self.wake_ready(&feed, &mut inner);
     }
 
     /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.

@@ -17,6 +17,7 @@ use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::Log;
 use crate::engine::upstream::{Source, Upstream};
+use crate::storage::backlog::Owed;
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -438,6 +439,53 @@ impl State {
             consumer.list = List::EMPTY;
             consumer.in_flight = 0;
         }
+    }
+
+    /// Copies of all messages that nobody else keeps: what is live, then what lies ahead.
+    pub(super) fn owed(&self, view: View<'_>, now: Instant, unix_nanos: i64) -> Vec<Owed> {
+        let mut live: Vec<&Slot> = self
+            .slots
+            .iter()
+            .map(|(_, slot)| slot)
+            .filter(|slot| slot.detached.as_ref().is_none_or(|d| d.source.is_none()))
+            .collect();
+        live.sort_by_key(|slot| slot.seq);
+        let live = live.into_iter().filter_map(|slot| {
+            let due = match slot.phase {
+                Phase::Deferred { due } => {
+                    let wait = due.saturating_duration_since(now).as_nanos();
+                    unix_nanos.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
+                }
+                Phase::Ready | Phase::InFlight { .. } => 0,
+            };
+            let (timestamp, body) = match &slot.detached {
+                Some(detached) => (detached.timestamp, detached.body.to_vec()),
+                None => {
+                    let stored = view.log.get(slot.seq)?;
+                    (stored.timestamp, stored.body.to_vec())
+                }
+            };
+            Some(Owed {
+                seq: slot.seq,
+                timestamp,
+                attempts: slot.attempts,
+                due,
+                body,
+            })
+        });
+        let is_skipped = |seq: u64| self.skips.iter().any(|skip| skip.contains(&seq));
+        let ahead = view
+            .log
+            .iter(self.cursor, view.released)
+            .filter(|s| !is_skipped(s.seq));
+        let ahead = ahead.map(|stored| Owed {
+            seq: stored.seq,
+            timestamp: stored.timestamp,
+            attempts: 0,
+            due: 0,
+            body: stored.body.to_vec(),
+        });
+        live.chain(ahead).collect()
     }
 
     /// Moves the live messages of `range` out of the log, each into a body of its own.
