@@ -18,3 +18,4 @@ pub mod names;
 pub mod protocol;
 pub mod storage;
 pub mod task;
+pub mod telemetry;
