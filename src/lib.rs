@@ -4,21 +4,26 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | 5 | `main`, [`cli`], [`tools`] |
+//! | 5 | `main`, [`cli`], [`node`], [`tools`] |
 //! | 4 | [`http`], [`telemetry`], [`config`] |
 //! | 3 | [`bridge`] |
-//! | 2 | [`server`], [`client`] |
+//! | 2 | [`server`] |
 //! | 1 | [`engine`], [`limit`] |
 //! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`] |
 
 pub mod bridge;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod http;
 pub mod limit;
 pub mod metrics;
 pub mod names;
+pub mod node;
 pub mod protocol;
 pub mod server;
 pub mod storage;
 pub mod task;
+pub mod telemetry;
+pub mod tools;

@@ -1,3 +1,5 @@
 //! Picks the program by subcommand or by the name it was started under, and wires it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    leveret::cli::main(std::env::args_os())
+}

@@ -1,11 +1,10 @@
 //! What a route says of itself: its counters and how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::route::Route;
+use super::route::{Flow, Route};
 use crate::clock;
 use crate::limit::{Allowance, Throttle};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
@@ -29,8 +28,8 @@ pub(super) struct Status {
     route: Route,
     pub(super) name: Arc<str>,
     pub(super) counters: RouteCounters,
-    /// Messages that are neither settled nor still at their source.
-    pub(super) pending: AtomicU64,
+    /// How many messages may be pending, where the route bounds them.
+    window: Option<u64>,
     throttle: Mutex<Option<Arc<Throttle>>>,
     condition: Mutex<Condition>,
 }
@@ -44,11 +43,18 @@ impl Status {
         };
         Arc::new(Self {
             name: route.name.as_str().into(),
-            route,
+            window: match &route.flow {
+                Flow::PublishDirect { publish, .. } | Flow::PublishQueued { publish, .. } => {
+                    Some(publish.window.messages.into())
+                }
+                Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => {
+                    Some(from.prefetch.into())
+                }
+            },
             counters: RouteCounters::default(),
-            pending: AtomicU64::new(0),
             throttle: Mutex::default(),
             condition: Mutex::new(condition),
+            route,
         })
     }
 
@@ -102,6 +108,7 @@ impl Status {
     /// Everything, for `/v1/routes` and `/metrics`.
     pub(super) fn show(&self) -> RouteStatus {
         let throttle = self.throttle.lock().clone();
+        let counts = self.counters.snapshot();
         let condition = self.condition.lock();
         let limit = self.route.limit.map(|limit| LimitStatus {
             messages_per_second: limit.rates.messages.map(per_second),
@@ -121,8 +128,10 @@ impl Status {
             state: condition.state,
             since: condition.since,
             reason: condition.reason.clone(),
-            counts: self.counters.snapshot(),
-            pending: self.pending.load(Ordering::Relaxed),
+            counters: counts,
+            pending: counts.pending(),
+            window: self.window,
+            lag: None,
             limit,
         }
     }

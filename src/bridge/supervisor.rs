@@ -24,6 +24,7 @@ use super::runner::{self, Pace, Source};
 use super::status::Status;
 use crate::engine::{Engine, Ingress};
 use crate::limit::Limiter;
+use crate::metrics::RoutesView;
 use crate::metrics::broker::BrokerStatus;
 use crate::metrics::route::RouteStatus;
 use crate::task::stopped;
@@ -75,22 +76,19 @@ impl Bridge {
             link_tasks: JoinSet::new(),
             max_msg_size,
         };
-        for route in routes {
+        for route in &routes {
             bridge.start_route(route);
         }
         bridge
     }
 
-    /// How the routes are, in the order of their files.
+    /// What is shown of the routes.
     #[must_use]
-    pub fn routes(&self) -> Vec<RouteStatus> {
-        self.statuses.iter().map(|status| status.show()).collect()
-    }
-
-    /// How the connections to brokers are.
-    #[must_use]
-    pub fn brokers(&self) -> Vec<BrokerStatus> {
-        self.links.values().map(|link| link.status()).collect()
+    pub fn view(&self) -> Arc<View> {
+        Arc::new(View {
+            statuses: self.statuses.clone(),
+            links: self.links.values().cloned().collect(),
+        })
     }
 
     /// The link of a broker for a role; `None` if there is no such broker.
@@ -116,12 +114,12 @@ impl Bridge {
         Some(link)
     }
 
-    fn start_route(&mut self, route: Route) {
+    fn start_route(&mut self, route: &Route) {
         let status = Status::new(route.clone());
         self.statuses.push(Arc::clone(&status));
         let started = match route.flow.clone() {
             Flow::PublishDirect { topic, to, publish } => {
-                self.publish_direct(&route, &status, topic, to, publish)
+                self.publish_direct(route, &status, topic, to, publish)
             }
             Flow::PublishQueued {
                 from,
@@ -129,13 +127,13 @@ impl Bridge {
                 publish,
                 retry,
                 dead_letter,
-            } => self.publish_queued(&route, &status, from, (to, publish), (retry, dead_letter)),
+            } => self.publish_queued(route, &status, from, (to, publish), (retry, dead_letter)),
             Flow::DeliverDirect {
                 from,
                 to: NsqChannel { topic, channel },
             } => {
                 let target = Target::Channel { topic, channel };
-                self.deliver(&route, &status, from, target, Fate::Stay)
+                self.deliver(route, &status, from, target, Fate::Stay)
             }
             Flow::DeliverQueued {
                 from,
@@ -143,7 +141,7 @@ impl Bridge {
                 dead_letter,
                 publish,
                 ..
-            } => self.deliver_queued(&route, &status, from, topic, (dead_letter, publish)),
+            } => self.deliver_queued(route, &status, from, topic, (dead_letter, publish)),
         };
         if started.is_none() {
             // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
@@ -368,6 +366,28 @@ impl Bridge {
         }
         self.stop_links.send_replace(true);
         join_all(&mut self.link_tasks).await;
+    }
+}
+
+/// The routes and connections of a [`Bridge`], for those who show them.
+pub struct View {
+    statuses: Vec<Arc<Status>>,
+    links: Vec<Arc<Link>>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("routes", &self.statuses.len()).finish_non_exhaustive()
+    }
+}
+
+impl RoutesView for View {
+    fn routes(&self) -> Vec<RouteStatus> {
+        self.statuses.iter().map(|status| status.show()).collect()
+    }
+
+    fn brokers(&self) -> Vec<BrokerStatus> {
+        self.links.iter().map(|link| link.status()).collect()
     }
 }
 

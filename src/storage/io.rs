@@ -25,6 +25,11 @@ pub(super) fn open_folder(path: &Path) -> Result<File, StorageError> {
     })
 }
 
+/// Makes a folder and those above it, where they are missing.
+pub(super) fn create_folder(path: &Path) -> Result<(), StorageError> {
+    std::fs::create_dir_all(path).map_err(|error| failed("create", path, error))
+}
+
 /// The whole file, or `None` if it is not there.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     match std::fs::read(path) {

@@ -14,6 +14,15 @@ pub struct DataLock {
 }
 
 impl DataLock {
+    /// As [`DataLock::acquire`], and makes the folder first if it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made, is locked by another process, or cannot be written.
+    pub fn acquire_or_create(folder: &Path) -> Result<Self, StorageError> {
+        io::create_folder(folder)?;
+        Self::acquire(folder)
+    }
+
     /// Locks the folder and makes sure that files can be written there.
     ///
     /// # Errors

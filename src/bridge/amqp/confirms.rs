@@ -188,7 +188,7 @@ mod tests {
                 // The broker returns what is unroutable before it acks it, and may be ahead with others.
                 let ahead = lag.next().unwrap_or(0);
                 for number in acked.iter().chain(pending.iter().take(ahead)) {
-                    if unroutable[*number as usize] && returned.insert(*number) {
+                    if unroutable[usize::try_from(*number).unwrap()] && returned.insert(*number) {
                         waiting.push_back(*number);
                     }
                 }

@@ -232,8 +232,9 @@ impl<A: Arrivals> Consuming<A> {
         }
         let left = self.settlements.end();
         self.status
-            .pending
-            .fetch_sub(left as u64, Ordering::Relaxed);
+            .counters
+            .given_back
+            .fetch_add(left as u64, Ordering::Relaxed);
         self.arrivals.revoke(generation);
         ended
     }
@@ -310,14 +311,11 @@ impl<A: Arrivals> Consuming<A> {
             .received
             .fetch_add(burst.len() as u64, Ordering::Relaxed);
         counters
-            .received_bytes
+            .bytes_received
             .fetch_add(bytes as u64, Ordering::Relaxed);
         counters
             .redelivered
             .fetch_add(again as u64, Ordering::Relaxed);
-        self.status
-            .pending
-            .fetch_add(burst.len() as u64, Ordering::Relaxed);
         let arrivals = burst
             .into_iter()
             .map(|delivery| arrival(delivery, generation))

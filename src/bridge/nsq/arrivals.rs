@@ -58,7 +58,6 @@ impl Copies {
             .counters
             .confirmed
             .fetch_add(settled, Ordering::Relaxed);
-        self.status.pending.fetch_sub(settled, Ordering::Relaxed);
     }
 
     fn change(&self, origins: &[Origin], by: isize) {

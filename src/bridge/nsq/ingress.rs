@@ -112,9 +112,8 @@ impl Producers {
     fn count_failed(&self, messages: u64) {
         self.status
             .counters
-            .failed
+            .rejected
             .fetch_add(messages, Ordering::Relaxed);
-        self.status.pending.fetch_sub(messages, Ordering::Relaxed);
     }
 
     fn refused(&self, reason: &str) -> PublishError {
@@ -151,7 +150,7 @@ impl Producers {
                 .fetch_add(messages, Ordering::Relaxed);
             self.status
                 .counters
-                .received_bytes
+                .bytes_received
                 .fetch_add(bytes, Ordering::Relaxed);
             self.status
                 .counters
@@ -207,9 +206,8 @@ impl Ingress for Producers {
             .fetch_add(messages, Ordering::Relaxed);
         self.status
             .counters
-            .received_bytes
+            .bytes_received
             .fetch_add(bytes, Ordering::Relaxed);
-        self.status.pending.fetch_add(messages, Ordering::Relaxed);
         Ok(())
     }
 
@@ -239,7 +237,6 @@ impl Settle for Producers {
             .counters
             .confirmed
             .fetch_add(confirmed, Ordering::Relaxed);
-        self.status.pending.fetch_sub(confirmed, Ordering::Relaxed);
         Vec::new()
     }
 }

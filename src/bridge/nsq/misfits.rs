@@ -75,7 +75,6 @@ impl Misfits {
                     .counters
                     .dropped
                     .fetch_add(settled, Ordering::Relaxed);
-                self.status.pending.fetch_sub(settled, Ordering::Relaxed);
             }
             Fate::Publish(dead_letters) => {
                 let Origin { generation, tag } = misfit.origin;
@@ -121,7 +120,6 @@ impl Settle for DeadLetters {
                         .counters
                         .dead_lettered
                         .fetch_add(settled, Ordering::Relaxed);
-                    self.status.pending.fetch_sub(settled, Ordering::Relaxed);
                 }
                 Outcome::Refused(refusal) => {
                     let reason = &refusal.reason;

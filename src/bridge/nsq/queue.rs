@@ -131,8 +131,7 @@ impl Queue {
                     (n + 1, bytes + message.body.len() as u64)
                 });
                 counters.received.fetch_add(messages, Ordering::Relaxed);
-                counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.status.pending.fetch_add(messages, Ordering::Relaxed);
+                counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
                 return batch;
             }
             signal.woken().await;
@@ -233,7 +232,6 @@ impl Settle for Queue {
     fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message> {
         let counters = &self.status.counters;
         let (mut finished, mut requeued, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        let mut settled = 0;
         for (message, outcome) in outcomes {
             match outcome {
                 Outcome::Confirmed => {
@@ -243,7 +241,6 @@ impl Settle for Queue {
                         &counters.confirmed
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
-                    settled += 1;
                     finished.push(message.id);
                 }
                 Outcome::Refused(refusal) => match self.refuse(message, refusal) {
@@ -254,19 +251,16 @@ impl Settle for Queue {
                     Refused::Dead(message) => dead.push(message),
                     Refused::Parked(id) => {
                         counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                        settled += 1;
-                        finished.push(id);
+                            finished.push(id);
                     }
                     Refused::Dropped(id) => {
                         counters.dropped.fetch_add(1, Ordering::Relaxed);
-                        settled += 1;
-                        finished.push(id);
+                            finished.push(id);
                     }
                     Refused::Stuck(message) => self.hold(message, &mut requeued),
                 },
             }
         }
-        self.status.pending.fetch_sub(settled, Ordering::Relaxed);
         if let Some((consumer, _)) = self.current() {
             let mut settling = consumer.settle(clock::now());
             // A channel that was emptied or deleted has nothing left to settle.

@@ -1,0 +1,204 @@
+//! Command lines: which program was asked for, and with what configuration.
+//!
+//! `leveret` has subcommands; started under the name of an NSQ program it is that program, with that program's flags.
+
+pub mod goflags;
+pub mod nsqd;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, LogFormat, NodeConfig, process_env};
+use crate::node::{self, Plan};
+use crate::tools::bench;
+
+/// Exit code of a configuration that cannot be used.
+const EXIT_CONFIG: u8 = 2;
+/// The node file that is used if none is named.
+const DEFAULT_CONFIG: &str = "config/leveret.yaml";
+
+/// NSQ on the outside and, where you ask for it, RabbitMQ on the inside.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version, max_term_width = 100)]
+struct Leveret {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node (the default)
+    Serve(Serve),
+    /// Read the configuration and say what it comes to, without starting anything
+    Check {
+        /// The node's file
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run as nsqd, with nsqd's flags
+    #[command(disable_help_flag = true)]
+    Nsqd {
+        /// nsqd's flags; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Measure an NSQ server or a bridge
+    Bench(bench::Args),
+}
+
+#[derive(Args, Clone, Debug, Default)]
+struct Serve {
+    /// The node's file [default: config/leveret.yaml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where NSQ clients connect; overrides nsqd.tcp_address
+    #[arg(long, value_name = "HOST:PORT")]
+    tcp_address: Option<String>,
+    /// Where the HTTP API is; overrides nsqd.http_address
+    #[arg(long, value_name = "HOST:PORT")]
+    http_address: Option<String>,
+    /// Where messages outlive a restart; overrides nsqd.data_path
+    #[arg(long, value_name = "DIR")]
+    data_path: Option<PathBuf>,
+    /// trace, debug, info, warn, error, or directives such as info,leveret::bridge=debug; overrides log.level
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json; overrides log.format
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs the program that `args` ask for; the first one is the name that it was started under.
+#[must_use]
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    if name == "nsqd" {
+        let flags = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+        return run_nsqd(flags);
+    }
+    // clap prints help, versions and errors itself, and leaves with 0 or 2.
+    let leveret = Leveret::parse_from(args);
+    match leveret.command {
+        None => run_serve(leveret.serve),
+        Some(Command::Serve(serve)) => run_serve(serve),
+        Some(Command::Check { config }) => run_check(config),
+        Some(Command::Nsqd { flags }) => run_nsqd(flags),
+        Some(Command::Bench(args)) => bench::main(args),
+    }
+}
+
+fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
+    let path = match path {
+        Some(path) => path,
+        None if Path::new(DEFAULT_CONFIG).exists() => PathBuf::from(DEFAULT_CONFIG),
+        // Without a file a node runs the native engine alone.
+        None => {
+            let node = NodeConfig::default();
+            return Ok(config::Loaded { node, routes: Vec::new(), warnings: Vec::new() });
+        }
+    };
+    config::load(&path, &process_env).map_err(|errors| {
+        say_error(&errors.to_string());
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn run_check(path: Option<PathBuf>) -> ExitCode {
+    match load(path) {
+        Ok(loaded) => {
+            say(&config::describe(&loaded));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn run_serve(serve: Serve) -> ExitCode {
+    let loaded = match load(serve.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let mut config = loaded.node;
+    if let Some(address) = serve.tcp_address {
+        config.nsqd.tcp_address = address;
+    }
+    if let Some(address) = serve.http_address {
+        config.nsqd.http_address = (!address.is_empty()).then_some(address);
+    }
+    if serve.data_path.is_some() {
+        config.nsqd.data_path = serve.data_path;
+    }
+    match serve.log_format {
+        Some(Format::Text) => config.log.format = LogFormat::Text,
+        Some(Format::Json) => config.log.format = LogFormat::Json,
+        None => {}
+    }
+    let notes = loaded.warnings.iter().map(ToString::to_string).collect();
+    run(Plan {
+        config,
+        routes: loaded.routes,
+        log_level: serve.log_level,
+        makes_data_path: true,
+        notes,
+    })
+}
+
+fn run_nsqd(flags: Vec<String>) -> ExitCode {
+    let given = match goflags::parse(nsqd::FLAGS, &flags) {
+        Ok(given) => given,
+        Err(error) => {
+            let usage = goflags::usage("nsqd", nsqd::FLAGS);
+            let is_help = error == goflags::FlagError::Help;
+            say_error(&if is_help { usage } else { format!("{error}\n{usage}") });
+            return if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) };
+        }
+    };
+    if given.bool("version") == Some(true) {
+        say(&format!("nsqd v1.3.0 (built w/leveret {})", env!("CARGO_PKG_VERSION")));
+        return ExitCode::SUCCESS;
+    }
+    match nsqd::configure(&given) {
+        Ok((config, idle)) => {
+            let notes =
+                idle.into_iter().map(|name| format!("--{name} has no effect here")).collect();
+            let routes = Vec::new();
+            run(Plan { config, routes, log_level: None, makes_data_path: false, notes })
+        }
+        Err(error) => {
+            say_error(&format!("FATAL: failed to instantiate nsqd - {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(plan: Plan) -> ExitCode {
+    match node::run(plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&format!("leveret: {error}"));
+            ExitCode::from(if error.is_configuration() { EXIT_CONFIG } else { 1 })
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "what a command prints is its result")]
+fn say(text: &str) {
+    println!("{}", text.trim_end());
+}
+
+#[allow(clippy::print_stderr, reason = "nothing else listens before the logs are set up")]
+fn say_error(text: &str) {
+    eprintln!("{}", text.trim_end());
+}

@@ -1,0 +1,258 @@
+//! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them.
+
+use std::path::PathBuf;
+
+use super::goflags::{Flag, Given, Kind};
+use crate::config::{LogLevel, NodeConfig};
+
+const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind, default, help }
+}
+
+/// All of them, in nsqd's order.
+pub const FLAGS: &[Flag] = &[
+    flag("auth-http-address", Kind::Texts, "", "<addr>:<port> or a full url to query auth server (may be given multiple times)"),
+    flag("auth-http-request-method", Kind::Text, "\"get\"", "HTTP method to use for auth server requests"),
+    flag("broadcast-address", Kind::Text, "the hostname", "address that will be registered with lookupd"),
+    flag("broadcast-http-port", Kind::Int, "", "HTTP port that will be registered with lookupd (defaults to the HTTP port that this nsqd is listening on)"),
+    flag("broadcast-tcp-port", Kind::Int, "", "TCP port that will be registered with lookupd (defaults to the TCP port that this nsqd is listening on)"),
+    flag("config", Kind::Text, "", "path to config file"),
+    flag("data-path", Kind::Text, "", "path to store disk-backed messages"),
+    flag("deflate", Kind::Bool, "true", "enable deflate feature negotiation (client compression)"),
+    flag("e2e-processing-latency-percentile", Kind::Texts, "", "message processing time percentiles (as float (0, 1.0]) to track"),
+    flag("e2e-processing-latency-window-time", Kind::Duration, "10m0s", "calculate end to end latency quantiles for this duration of time"),
+    flag("enable-experiment", Kind::Texts, "", "enable experimental feature"),
+    flag("http-address", Kind::Text, "\"0.0.0.0:4151\"", "address to listen on for HTTP clients; empty disables it"),
+    flag("http-client-connect-timeout", Kind::Duration, "2s", "timeout for HTTP connect"),
+    flag("http-client-request-timeout", Kind::Duration, "5s", "timeout for HTTP request"),
+    flag("https-address", Kind::Text, "\"0.0.0.0:4152\"", "address to listen on for HTTPS clients"),
+    flag("log-level", Kind::Text, "\"info\"", "set log verbosity: debug, info, warn, error, or fatal"),
+    flag("log-prefix", Kind::Text, "\"[nsqd] \"", "log message prefix"),
+    flag("lookupd-tcp-address", Kind::Texts, "", "lookupd TCP address (may be given multiple times)"),
+    flag("max-body-size", Kind::Int, "5242880", "maximum size of a single command body"),
+    flag("max-bytes-per-file", Kind::Int, "104857600", "number of bytes per diskqueue file before rolling"),
+    flag("max-channel-consumers", Kind::Int, "0", "maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)"),
+    flag("max-deflate-level", Kind::Int, "6", "max deflate compression level a client can negotiate"),
+    flag("max-heartbeat-interval", Kind::Duration, "1m0s", "maximum client configurable duration of time between client heartbeats"),
+    flag("max-msg-size", Kind::Int, "1048576", "maximum size of a single message in bytes"),
+    flag("max-msg-timeout", Kind::Duration, "15m0s", "maximum duration before a message will timeout"),
+    flag("max-output-buffer-size", Kind::Int, "65536", "maximum client configurable size (in bytes) for a client output buffer"),
+    flag("max-output-buffer-timeout", Kind::Duration, "30s", "maximum client configurable duration of time between flushing to a client"),
+    flag("max-rdy-count", Kind::Int, "2500", "maximum RDY count for a client"),
+    flag("max-req-timeout", Kind::Duration, "1h0m0s", "maximum requeuing timeout for a message"),
+    flag("mem-queue-size", Kind::Int, "10000", "number of messages to keep in memory (per topic/channel)"),
+    flag("min-output-buffer-timeout", Kind::Duration, "25ms", "minimum client configurable duration of time between flushing to a client"),
+    flag("msg-timeout", Kind::Duration, "1m0s", "default duration to wait before auto-requeing a message"),
+    flag("node-id", Kind::Int, "a hash of the hostname", "unique part for message IDs, (int) in range [0,1024)"),
+    flag("output-buffer-timeout", Kind::Duration, "250ms", "default duration of time between flushing data to clients"),
+    flag("queue-scan-selection-count", Kind::Int, "20", "number of channels to check per cycle (every 100ms) for in-flight and deferred timeouts"),
+    flag("queue-scan-worker-pool-max", Kind::Int, "4", "max concurrency for checking in-flight and deferred message timeouts"),
+    flag("snappy", Kind::Bool, "true", "enable snappy feature negotiation (client compression)"),
+    flag("statsd-address", Kind::Text, "", "UDP <addr>:<port> of a statsd daemon for pushing stats"),
+    flag("statsd-exclude-ephemeral", Kind::Bool, "", "skip ephemeral topics and channels when sending stats to statsd"),
+    flag("statsd-interval", Kind::Duration, "1m0s", "duration between pushing to statsd"),
+    flag("statsd-mem-stats", Kind::Bool, "true", "toggle sending memory and GC stats to statsd"),
+    flag("statsd-prefix", Kind::Text, "\"nsq.%s\"", "prefix used for keys sent to statsd (%s for host replacement)"),
+    flag("statsd-udp-packet-size", Kind::Int, "508", "the size in bytes of statsd UDP packets"),
+    flag("sync-every", Kind::Int, "2500", "number of messages per diskqueue fsync"),
+    flag("sync-timeout", Kind::Duration, "2s", "duration of time per diskqueue fsync"),
+    flag("tcp-address", Kind::Text, "\"0.0.0.0:4150\"", "address to listen on for TCP clients"),
+    flag("tls-cert", Kind::Text, "", "path to certificate file"),
+    flag("tls-client-auth-policy", Kind::Text, "", "client certificate auth policy ('require' or 'require-verify')"),
+    flag("tls-key", Kind::Text, "", "path to key file"),
+    flag("tls-min-version", Kind::Text, "", "minimum SSL/TLS version acceptable ('tls1.0', 'tls1.1', 'tls1.2', or 'tls1.3')"),
+    flag("tls-required", Kind::Text, "", "require TLS for client connections (true, false, tcp-https)"),
+    flag("tls-root-ca-file", Kind::Text, "", "path to certificate authority file"),
+    flag("topology-region", Kind::Text, "", "A region represents a larger domain, made up of one or more zones"),
+    flag("topology-zone", Kind::Text, "", "A zone represents a logical failure domain"),
+    flag("verbose", Kind::Bool, "", "[deprecated] has no effect, use --log-level"),
+    flag("version", Kind::Bool, "", "print version string"),
+    flag("worker-id", Kind::Bool, "", "[deprecated] use --node-id"),
+];
+
+/// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
+const WITHOUT_EFFECT: &[&str] = &[
+    "e2e-processing-latency-percentile",
+    "e2e-processing-latency-window-time",
+    "enable-experiment",
+    "http-client-connect-timeout",
+    "http-client-request-timeout",
+    "https-address",
+    "log-prefix",
+    "lookupd-tcp-address",
+    "max-bytes-per-file",
+    "max-deflate-level",
+    "queue-scan-selection-count",
+    "queue-scan-worker-pool-max",
+    "statsd-address",
+    "statsd-exclude-ephemeral",
+    "statsd-interval",
+    "statsd-mem-stats",
+    "statsd-prefix",
+    "statsd-udp-packet-size",
+    "sync-every",
+    "sync-timeout",
+    "topology-region",
+    "topology-zone",
+    "verbose",
+    "worker-id",
+];
+
+/// Flags whose effect a user relies on for safety: without it the node does not start.
+const REFUSED: &[&str] = &[
+    "auth-http-address",
+    "auth-http-request-method",
+    "config",
+    "tls-cert",
+    "tls-client-auth-policy",
+    "tls-key",
+    "tls-min-version",
+    "tls-required",
+    "tls-root-ca-file",
+];
+
+/// Why the flags cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NsqdFlagError {
+    /// nsqd would do something here that clients rely on.
+    #[error("--{0} is not supported by this version of leveret")]
+    Unsupported(&'static str),
+    /// A value out of range, in nsqd's words.
+    #[error("{0}")]
+    Range(String),
+}
+
+/// What the flags come to, and the names of those without effect.
+///
+/// # Errors
+/// A flag that cannot be served.
+pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+    for name in given.names() {
+        if let Some(name) = REFUSED.iter().find(|refused| **refused == name) {
+            return Err(NsqdFlagError::Unsupported(name));
+        }
+    }
+    let mut node = NodeConfig::default();
+    let nsqd = &mut node.nsqd;
+    nsqd.tcp_address = given.text("tcp-address").unwrap_or("0.0.0.0:4150").to_owned();
+    let http = given.text("http-address").unwrap_or("0.0.0.0:4151");
+    nsqd.http_address = (!http.is_empty()).then(|| http.to_owned());
+    nsqd.broadcast_address = given.text("broadcast-address").map(str::to_owned);
+    nsqd.data_path = Some(PathBuf::from(given.text("data-path").filter(|p| !p.is_empty()).unwrap_or(".")));
+    if let Some(id) = given.int("node-id") {
+        let id = u16::try_from(id).ok().filter(|id| *id < 1024);
+        nsqd.node_id =
+            Some(id.ok_or_else(|| NsqdFlagError::Range("--node-id must be [0,1024)".into()))?);
+    }
+    if let Some(level) = given.text("log-level") {
+        node.log.level = log_level(level)
+            .ok_or_else(|| NsqdFlagError::Range(format!("invalid log level \"{level}\"")))?;
+    }
+    sizes(given, &mut node)?;
+    durations(given, &mut node);
+    let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
+    Ok((node, idle))
+}
+
+/// nsqd's names of levels, in any case.
+#[must_use]
+pub fn log_level(name: &str) -> Option<LogLevel> {
+    match name.to_ascii_lowercase().as_str() {
+        "trace" => Some(LogLevel::Trace),
+        "debug" => Some(LogLevel::Debug),
+        "info" => Some(LogLevel::Info),
+        "warn" => Some(LogLevel::Warn),
+        "error" | "fatal" => Some(LogLevel::Error),
+        _ => None,
+    }
+}
+
+fn sizes(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
+    let size = |name: &str, place: &mut u64| {
+        let Some(value) = given.int(name) else { return Ok(()) };
+        *place = u64::try_from(value)
+            .map_err(|_| NsqdFlagError::Range(format!("--{name} must not be negative")))?;
+        Ok(())
+    };
+    let nsqd = &mut node.nsqd;
+    size("max-msg-size", &mut nsqd.max_msg_size)?;
+    size("max-body-size", &mut nsqd.max_body_size)?;
+    size("max-rdy-count", &mut nsqd.max_rdy_count)?;
+    size("max-output-buffer-size", &mut nsqd.max_output_buffer_size)?;
+    size("mem-queue-size", &mut nsqd.mem_queue_size)?;
+    let mut consumers = u64::from(nsqd.max_channel_consumers);
+    size("max-channel-consumers", &mut consumers)?;
+    nsqd.max_channel_consumers = u32::try_from(consumers).unwrap_or(u32::MAX);
+    for (name, port) in [
+        ("broadcast-tcp-port", &mut nsqd.broadcast_tcp_port),
+        ("broadcast-http-port", &mut nsqd.broadcast_http_port),
+    ] {
+        if let Some(value) = given.int(name) {
+            *port = u16::try_from(value)
+                .map_err(|_| NsqdFlagError::Range(format!("--{name} must be a port")))?;
+        }
+    }
+    Ok(())
+}
+
+fn durations(given: &Given, node: &mut NodeConfig) {
+    let nsqd = &mut node.nsqd;
+    for (name, place) in [
+        ("msg-timeout", &mut nsqd.msg_timeout),
+        ("max-msg-timeout", &mut nsqd.max_msg_timeout),
+        ("max-req-timeout", &mut nsqd.max_req_timeout),
+        ("max-heartbeat-interval", &mut nsqd.max_heartbeat_interval),
+        ("max-output-buffer-timeout", &mut nsqd.max_output_buffer_timeout),
+        ("min-output-buffer-timeout", &mut nsqd.min_output_buffer_timeout),
+        ("output-buffer-timeout", &mut nsqd.output_buffer_timeout),
+    ] {
+        if let Some(duration) = given.duration(name) {
+            *place = duration;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::goflags::parse;
+
+    fn run(args: &str) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+        let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+        configure(&parse(FLAGS, &args).unwrap())
+    }
+
+    #[test]
+    fn flags_become_configuration() {
+        let (node, idle) = run("-tcp-address=127.0.0.1:0 --http-address= --msg-timeout 5s --max-msg-size=0x400 --node-id 7 -sync-every=1 --log-level=WARN --data-path=/x").unwrap();
+        assert_eq!(node.nsqd.tcp_address, "127.0.0.1:0");
+        assert_eq!(node.nsqd.http_address, None);
+        assert_eq!(node.nsqd.msg_timeout, Duration::from_secs(5));
+        assert_eq!((node.nsqd.max_msg_size, node.nsqd.node_id), (1024, Some(7)));
+        assert_eq!((node.log.level, idle), (LogLevel::Warn, vec!["sync-every"]));
+        let (node, _) = run("").unwrap();
+        assert_eq!(node.nsqd.tcp_address, "0.0.0.0:4150");
+        assert_eq!(node.nsqd.http_address.as_deref(), Some("0.0.0.0:4151"));
+        assert_eq!(node.nsqd.data_path, Some(PathBuf::from(".")));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
+        assert_eq!(run("--node-id=1024").unwrap_err().to_string(), "--node-id must be [0,1024)");
+        assert_eq!(run("--tls-required=true"), Err(NsqdFlagError::Unsupported("tls-required")));
+        assert!(run("--max-msg-size=-1").is_err());
+        assert!(run("--log-level=loud").is_err());
+    }
+
+    #[test]
+    fn every_flag_is_either_used_or_said_to_do_nothing() {
+        let used = include_str!("nsqd.rs");
+        let (_, code) = used.split_once("/// What the flags come to").unwrap();
+        for flag in FLAGS.iter().filter(|flag| flag.name != "version") {
+            let is_listed = WITHOUT_EFFECT.contains(&flag.name) || REFUSED.contains(&flag.name);
+            assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! A node: wires engine, front-ends and routes together, runs them, and ends them in order.
+//!
+//! Start: lock the data folder, bind the ports, load what is kept, then serve; nothing has happened yet when one of the
+//! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::bridge::Bridge;
+use crate::bridge::route::Route;
+use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use crate::engine::{self, Engine};
+use crate::http;
+use crate::protocol::command::Limits;
+use crate::protocol::identify::{Offer, Settings};
+use crate::server;
+use crate::storage::{DataLock, StorageError, backlog, metadata};
+use crate::task::{spawn, stopped};
+use crate::telemetry::logs;
+
+/// nsqd's default time between heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// nsqd's default output buffer, bytes.
+const OUTPUT_BUFFER_SIZE: usize = 16 * 1024;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The node's configuration.
+    pub config: NodeConfig,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// A log level or directives, instead of the configuration's.
+    pub log_level: Option<String>,
+    /// Whether a missing data folder is made; nsqd does not.
+    pub makes_data_path: bool,
+    /// What is to be said once at start.
+    pub notes: Vec<String>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The log level is not one.
+    #[error("{0}")]
+    Log(#[from] logs::LogError),
+    /// The data folder.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// A port cannot be had.
+    #[error("cannot listen on {address} ({option}): {source}")]
+    Listen {
+        /// `host:port`.
+        address: String,
+        /// The option that says so.
+        option: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The runtime or a signal handler cannot be had.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+    /// What was kept cannot be loaded.
+    #[error("cannot load what was kept: {0}")]
+    Restore(#[from] engine::PublishError),
+}
+
+impl NodeError {
+    /// Whether the configuration is to be mended (exit code 2), rather than the machine.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Log(_))
+    }
+}
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it did not start.
+pub fn run(plan: Plan) -> Result<(), NodeError> {
+    let log = &plan.config.log;
+    let level = match log.level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    logs::init(&logs::LogOptions {
+        level: plan.log_level.clone().unwrap_or_else(|| level.to_owned()),
+        format: match log.format {
+            LogFormat::Text => logs::LogFormat::Text,
+            LogFormat::Json => logs::LogFormat::Json,
+        },
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(Box::pin(serve(plan)))
+}
+
+/// The data folder of a node that has one.
+struct Kept {
+    folder: PathBuf,
+    _lock: DataLock,
+}
+
+impl Kept {
+    fn open(plan: &Plan) -> Result<Option<Self>, StorageError> {
+        let Some(folder) = plan.config.nsqd.data_path.clone() else { return Ok(None) };
+        let lock = if plan.makes_data_path {
+            DataLock::acquire_or_create(&folder)?
+        } else {
+            DataLock::acquire(&folder)?
+        };
+        Ok(Some(Self { folder, _lock: lock }))
+    }
+
+    fn load(&self, engine: &Engine) -> Result<(), NodeError> {
+        let (topics, invalid) = metadata::load(&self.folder)?;
+        for name in invalid {
+            tracing::warn!(name, "skipping an invalid name in nsqd.dat");
+        }
+        let owed = backlog::load(&self.folder)?;
+        engine.restore(&topics, &owed.topics)?;
+        metadata::save(&self.folder, engine.metadata())?;
+        owed.discard()?;
+        Ok(())
+    }
+
+    fn save(&self, engine: &Engine) {
+        let saved = metadata::save(&self.folder, engine.metadata());
+        let saved = saved.and_then(|()| backlog::save(&self.folder, &engine.backlog()));
+        if let Err(error) = saved {
+            tracing::error!(%error, "what is owed could not be written down: it is lost");
+        }
+    }
+}
+
+async fn serve(plan: Plan) -> Result<(), NodeError> {
+    let nsqd = &plan.config.nsqd;
+    let kept = Kept::open(&plan)?;
+    let tcp = listen(&nsqd.tcp_address, "tcp_address").await?;
+    let http = match &nsqd.http_address {
+        Some(address) => Some(listen(address, "http_address").await?),
+        None => None,
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let engine = Engine::new(engine::Options {
+        node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
+        mem_queue_size: nsqd.mem_queue_size,
+        max_msg_timeout: nsqd.max_msg_timeout,
+    });
+    if let Some(kept) = &kept {
+        kept.load(&engine)?;
+    }
+    for note in &plan.notes {
+        tracing::warn!("{note}");
+    }
+    let running = Arc::clone(&engine);
+    let alarms = spawn("alarms", async move { running.run().await });
+    let brokers = plan.config.brokers.clone();
+    let bridge = Bridge::start(Arc::clone(&engine), plan.routes, brokers, nsqd.max_msg_size);
+    let stop = watch::Sender::new(false);
+    let folder = kept.as_ref().map(|kept| kept.folder.clone());
+    let keeping = folder.clone().map(|folder| {
+        let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
+        spawn("metadata", keep_metadata(folder, engine, stop))
+    });
+    let http = match http {
+        Some(listener) => {
+            let node = who(nsqd, hostname, &tcp, &listener)?;
+            let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
+            context.routes = bridge.view();
+            context.persist = persist(folder, &engine);
+            Some(serve_http(listener, context, stop.subscribe())?)
+        }
+        None => None,
+    };
+    tracing::info!("TCP: listening on {}", tcp.local_addr()?);
+    let options = Arc::new(server_options(&plan.config));
+    let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
+
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal, "stopping");
+    stop.send_replace(true);
+    report("tcp", clients.await);
+    bridge.stop(plan.config.shutdown_timeout).await;
+    if let Some(http) = http {
+        report("http", http.await);
+    }
+    if let Some(keeping) = keeping {
+        report("metadata", keeping.await);
+    }
+    alarms.abort();
+    if let Some(kept) = &kept {
+        kept.save(&engine);
+    }
+    engine.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(task, %error, "task failed");
+    }
+}
+
+async fn listen(address: &str, option: &'static str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen {
+        address: address.to_owned(),
+        option,
+        source,
+    })
+}
+
+fn serve_http(
+    listener: TcpListener,
+    context: http::Context,
+    mut stop: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, NodeError> {
+    tracing::info!("HTTP: listening on {}", listener.local_addr()?);
+    Ok(spawn("http", async move {
+        let shutdown = async move { stopped(&mut stop).await };
+        if let Err(error) = http::serve(listener, Arc::new(context), shutdown).await {
+            tracing::error!(%error, "HTTP ended");
+        }
+    }))
+}
+
+/// Writes the list of topics and channels down whenever it changes, once for all changes that came meanwhile.
+async fn keep_metadata(folder: PathBuf, engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+    let mut changes = engine.changes();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        let (folder, engine) = (folder.clone(), Arc::clone(&engine));
+        let saving = tokio::task::spawn_blocking(move || save_metadata(&folder, &engine));
+        if let Ok(Err(error)) = saving.await {
+            tracing::error!(%error, "the list of topics could not be written down");
+        }
+    }
+}
+
+fn save_metadata(folder: &Path, engine: &Engine) -> Result<(), StorageError> {
+    metadata::save(folder, engine.metadata())
+}
+
+fn persist(folder: Option<PathBuf>, engine: &Arc<Engine>) -> http::Persist {
+    let engine = Arc::clone(engine);
+    Arc::new(move || match &folder {
+        Some(folder) => save_metadata(folder, &engine).map_err(io::Error::other),
+        None => Ok(()),
+    })
+}
+
+fn who(
+    nsqd: &NsqdConfig,
+    hostname: String,
+    tcp: &TcpListener,
+    http: &TcpListener,
+) -> Result<http::Node, NodeError> {
+    let broadcast = nsqd.broadcast_address.clone().unwrap_or_else(|| hostname.clone());
+    let tcp_port = i32::from(tcp.local_addr()?.port());
+    let http_port = i32::from(http.local_addr()?.port());
+    Ok(http::Node::starting(broadcast, hostname, tcp_port, http_port))
+}
+
+fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
+    http::Limits {
+        max_msg_size: nsqd.max_msg_size,
+        max_body_size: nsqd.max_body_size,
+        max_req_timeout: nsqd.max_req_timeout,
+        max_heartbeat_interval: nsqd.max_heartbeat_interval,
+        max_output_buffer_size: nsqd.max_output_buffer_size,
+        max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
+        ..http::Limits::default()
+    }
+}
+
+fn server_options(config: &NodeConfig) -> server::Options {
+    let nsqd = &config.nsqd;
+    let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    server::Options {
+        limits: Limits {
+            max_msg_size: signed(nsqd.max_msg_size),
+            max_body_size: signed(nsqd.max_body_size),
+            max_rdy_count: signed(nsqd.max_rdy_count),
+            max_req_timeout: nsqd.max_req_timeout,
+        },
+        offer: Offer {
+            max_rdy_count: signed(nsqd.max_rdy_count),
+            version: http::NSQ_VERSION.to_owned(),
+            max_msg_timeout: nsqd.max_msg_timeout,
+            max_heartbeat_interval: nsqd.max_heartbeat_interval,
+            max_output_buffer_size: signed(nsqd.max_output_buffer_size),
+            max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
+            min_output_buffer_timeout: nsqd.min_output_buffer_timeout,
+            // TLS, compression and AUTH are not served yet; clients that ask are told so by the reply.
+            tls: false,
+            deflate: false,
+            max_deflate_level: 6,
+            snappy: false,
+            auth_required: false,
+            topology_region: String::new(),
+            topology_zone: String::new(),
+        },
+        defaults: Settings {
+            heartbeat_interval: Some(HEARTBEAT),
+            output_buffer_size: OUTPUT_BUFFER_SIZE,
+            output_buffer_timeout: Some(nsqd.output_buffer_timeout),
+            sample_rate: 0,
+            msg_timeout: nsqd.msg_timeout,
+        },
+        max_channel_consumers: usize::try_from(nsqd.max_channel_consumers).unwrap_or(usize::MAX),
+        shutdown_timeout: config.shutdown_timeout,
+    }
+}
+
+/// nsqd's: CRC-32 of the MD5 of the hostname, modulo 1024.
+fn default_node_id(hostname: &str) -> u16 {
+    use md5::{Digest as _, Md5};
+    let crc = crc32fast::hash(&Md5::digest(hostname.as_bytes()));
+    u16::try_from(crc % 1024).unwrap_or(0)
+}

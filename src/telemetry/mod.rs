@@ -1,0 +1,5 @@
+//! What leaves the node about itself: metrics for Prometheus, logs, and what the process takes of its machine.
+
+pub mod logs;
+pub mod process;
+pub mod prometheus;

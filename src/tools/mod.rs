@@ -1,0 +1,3 @@
+//! Programs beside the node.
+
+pub mod bench;
