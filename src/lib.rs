@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod http;
 pub mod metrics;
 pub mod names;
 pub mod protocol;
