@@ -10,10 +10,7 @@ pub use tokio::time::Instant;
 /// The present moment of the monotonic clock.
 #[must_use]
 pub fn now() -> Instant {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the monotonic clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     Instant::now()
 }
 
@@ -26,10 +23,7 @@ pub fn since(earlier: Instant) -> Duration {
 /// Wall-clock nanoseconds since the Unix epoch (negative before 1970; saturates in the year 2262).
 #[must_use]
 pub fn unix_nanos() -> i64 {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     let now = SystemTime::now();
     match now.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),

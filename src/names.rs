@@ -14,9 +14,7 @@ pub fn is_valid_name(name: &[u8]) -> bool {
     if name.len() > NAME_LEN_MAX {
         return false;
     }
-    let stem = name
-        .strip_suffix(EPHEMERAL_SUFFIX.as_bytes())
-        .unwrap_or(name);
+    let stem = name.strip_suffix(EPHEMERAL_SUFFIX.as_bytes()).unwrap_or(name);
     !stem.is_empty()
         && stem
             .iter()
@@ -59,11 +57,8 @@ impl MessageId {
         let mut hex = [0; Self::LEN];
         for (place, digit) in hex.iter_mut().enumerate() {
             let nibble = self.0 >> (60 - 4 * place) & 0x0f;
-            *digit = usize::try_from(nibble)
-                .ok()
-                .and_then(|at| DIGITS.get(at))
-                .copied()
-                .unwrap_or(b'0');
+            *digit =
+                usize::try_from(nibble).ok().and_then(|at| DIGITS.get(at)).copied().unwrap_or(b'0');
         }
         hex
     }

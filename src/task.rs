@@ -14,10 +14,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the wrapper that the ban points to"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
     tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
 }
 

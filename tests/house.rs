@@ -28,10 +28,5 @@ fn the_house_is_in_order() {
     let tree = Tree::load(env!("CARGO_MANIFEST_DIR").as_ref());
     assert!(tree.get("src/lib.rs").is_some(), "the tree was read");
     let findings = checks::all(&tree);
-    assert!(
-        findings.is_empty(),
-        "{} broken house rules:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} broken house rules:\n{}", findings.len(), findings.join("\n"));
 }

@@ -111,10 +111,9 @@ impl BrokerUri {
         };
         let (username, password) =
             match user_info.map(|info| info.split_once(':').unwrap_or((info, ""))) {
-                Some((username, password)) => (
-                    decode(username, "user name")?,
-                    decode(password, "password")?,
-                ),
+                Some((username, password)) => {
+                    (decode(username, "user name")?, decode(password, "password")?)
+                }
                 None => ("guest".to_owned(), "guest".to_owned()),
             };
         let (host, port) = host_and_port(address)?;
@@ -182,17 +181,10 @@ impl BrokerUri {
 impl fmt::Display for BrokerUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "amqps" } else { "amqp" };
-        let host: &dyn fmt::Display = if self.host.contains(':') {
-            &format_args!("[{}]", self.host)
-        } else {
-            &self.host
-        };
+        let host: &dyn fmt::Display =
+            if self.host.contains(':') { &format_args!("[{}]", self.host) } else { &self.host };
         let vhost = self.vhost.replace('%', "%25").replace('/', "%2f");
-        write!(
-            f,
-            "{scheme}://{}:***@{host}:{}/{vhost}",
-            self.username, self.port
-        )
+        write!(f, "{scheme}://{}:***@{host}:{}/{vhost}", self.username, self.port)
     }
 }
 
@@ -260,19 +252,13 @@ mod tests {
             ("amqp://h", "amqp://guest:***@h:5672/%2f"),
             ("amqp://h/", "amqp://guest:***@h:5672/%2f"),
             ("amqps://u:p@h/v", "amqps://u:***@h:5671/v"),
-            (
-                "amqp://guest:guest@127.0.0.1:5672/%2f",
-                "amqp://guest:***@127.0.0.1:5672/%2f",
-            ),
+            ("amqp://guest:guest@127.0.0.1:5672/%2f", "amqp://guest:***@127.0.0.1:5672/%2f"),
             ("AMQP://u@[::1]:99/a%2Fb", "amqp://u:***@[::1]:99/a%2fb"),
         ] {
             assert_eq!(BrokerUri::parse(text).unwrap().to_string(), shown);
         }
         let uri = BrokerUri::parse("amqp://us%40er:p%3a%2F@h/%25").unwrap();
-        assert_eq!(
-            (uri.username(), uri.password(), uri.vhost()),
-            ("us@er", "p:/", "%")
-        );
+        assert_eq!((uri.username(), uri.password(), uri.vhost()), ("us@er", "p:/", "%"));
         assert_eq!(uri.with_password("x".to_owned()).password(), "x");
     }
 

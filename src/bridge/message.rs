@@ -49,10 +49,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(kind: RefusalKind, reason: impl Into<Arc<str>>) -> Self {
-        Self {
-            kind,
-            reason: reason.into(),
-        }
+        Self { kind, reason: reason.into() }
     }
 }
 

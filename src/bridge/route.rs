@@ -137,12 +137,10 @@ impl Route {
             Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. } => Some(to),
             Flow::DeliverDirect { .. } | Flow::DeliverQueued { .. } => None,
         };
-        let dead = self
-            .dead_letter()
-            .and_then(|dead_letter| match dead_letter {
-                DeadLetter::Amqp(target) => Some(&**target),
-                _ => None,
-            });
+        let dead = self.dead_letter().and_then(|dead_letter| match dead_letter {
+            DeadLetter::Amqp(target) => Some(&**target),
+            _ => None,
+        });
         to.into_iter().chain(dead)
     }
 
@@ -327,10 +325,7 @@ pub struct PublishOptions {
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            window: Window::default(),
-        }
+        Self { timeout: Duration::from_secs(30), window: Window::default() }
     }
 }
 
@@ -345,10 +340,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            messages: 4096,
-            bytes: 16 << 20,
-        }
+        Self { messages: 4096, bytes: 16 << 20 }
     }
 }
 
@@ -378,9 +370,7 @@ impl Retry {
     #[must_use]
     pub fn delay(&self, attempts: u16) -> Duration {
         let doublings = u32::from(attempts.saturating_sub(1)).min(31);
-        self.backoff_initial
-            .saturating_mul(1 << doublings)
-            .min(self.backoff_max)
+        self.backoff_initial.saturating_mul(1 << doublings).min(self.backoff_max)
     }
 }
 
@@ -411,10 +401,7 @@ mod tests {
         let delays: Vec<_> = [0, 1, 2, 3, 7, 8, 9, u16::MAX]
             .map(|attempts| retry.delay(attempts).as_millis())
             .into();
-        assert_eq!(
-            delays,
-            [500, 500, 1000, 2000, 32_000, 60_000, 60_000, 60_000]
-        );
+        assert_eq!(delays, [500, 500, 1000, 2000, 32_000, 60_000, 60_000, 60_000]);
     }
 
     #[test]

@@ -28,20 +28,11 @@ impl Pace {
         let smooth = |allowance: &Allowance| {
             let a_while = u128::from(allowance.rate.amount()) * SMOOTH.as_nanos()
                 / allowance.rate.per().as_nanos().max(1);
-            u64::try_from(a_while)
-                .unwrap_or(u64::MAX)
-                .clamp(1, allowance.burst.max(1))
+            u64::try_from(a_while).unwrap_or(u64::MAX).clamp(1, allowance.burst.max(1))
         };
-        let messages = limit
-            .and_then(|limit| limit.messages.as_ref())
-            .map_or(u64::MAX, smooth);
-        let bytes = limit
-            .and_then(|limit| limit.bytes.as_ref())
-            .map_or(u64::MAX, smooth);
-        Self {
-            messages: usize::try_from(messages).unwrap_or(usize::MAX).min(PORTION),
-            bytes,
-        }
+        let messages = limit.and_then(|limit| limit.messages.as_ref()).map_or(u64::MAX, smooth);
+        let bytes = limit.and_then(|limit| limit.bytes.as_ref()).map_or(u64::MAX, smooth);
+        Self { messages: usize::try_from(messages).unwrap_or(usize::MAX).min(PORTION), bytes }
     }
 
     /// How many of the messages of these sizes make a portion, and their bytes. 0 only if there is none.
@@ -91,9 +82,7 @@ pub(super) async fn run(
         };
         let Some(batch) = batch else { return };
         if let Some(limiter) = &mut limiter {
-            limiter
-                .acquire(batch.len() as u64, batch.iter().map(Message::size).sum())
-                .await;
+            limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
         }
         if outbox.send(batch).await.is_err() {
             return;
@@ -113,35 +102,17 @@ mod tests {
             let rate = Rate::new(NonZeroU64::new(rate).unwrap(), Duration::from_secs(1)).unwrap();
             Some(Allowance { rate, burst })
         };
-        LimitOptions {
-            messages: allowance(messages),
-            bytes: allowance(bytes),
-        }
+        LimitOptions { messages: allowance(messages), bytes: allowance(bytes) }
     }
 
     #[test]
     fn a_portion_is_smooth_within_the_burst_and_never_nothing() {
-        assert_eq!(
-            Pace::of(None).portion([10; 1000].into_iter()),
-            (PORTION, 2560)
-        );
+        assert_eq!(Pace::of(None).portion([10; 1000].into_iter()), (PORTION, 2560));
         let pace = Pace::of(Some(&limit((1000, 50), (1_000_000, 1_000_000))));
-        assert_eq!(
-            pace,
-            Pace {
-                messages: 20,
-                bytes: 20_000
-            }
-        );
+        assert_eq!(pace, Pace { messages: 20, bytes: 20_000 });
         assert_eq!(pace.portion([9_000; 5].into_iter()), (2, 18_000));
         assert_eq!(pace.portion([90_000; 5].into_iter()), (1, 90_000));
         assert_eq!(pace.portion(std::iter::empty()), (0, 0));
-        assert_eq!(
-            Pace::of(Some(&limit((1, 1), (1, 1)))),
-            Pace {
-                messages: 1,
-                bytes: 1
-            }
-        );
+        assert_eq!(Pace::of(Some(&limit((1, 1), (1, 1)))), Pace { messages: 1, bytes: 1 });
     }
 }

@@ -93,11 +93,7 @@ impl Status {
             }
             _ => tracing::info!(route = %self.name, "route runs"),
         }
-        *condition = Condition {
-            state,
-            since: clock::unix_seconds(),
-            reason,
-        };
+        *condition = Condition { state, since: clock::unix_seconds(), reason };
     }
 
     /// Why it does not run, if it does not.

@@ -49,9 +49,7 @@ pub struct Bridge {
 
 impl std::fmt::Debug for Bridge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bridge")
-            .field("routes", &self.statuses.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Bridge").field("routes", &self.statuses.len()).finish_non_exhaustive()
     }
 }
 
@@ -97,18 +95,12 @@ impl Bridge {
         if let Some(link) = self.links.get(&key) {
             return Some(Arc::clone(link));
         }
-        let options = self
-            .brokers
-            .iter()
-            .find(|options| options.name == broker)?
-            .clone();
+        let options = self.brokers.iter().find(|options| options.name == broker)?.clone();
         let link = Link::new(options, role);
         let mut stop = self.stop_links.subscribe();
         let running = Arc::clone(&link);
         self.link_tasks.spawn(async move {
-            running
-                .run(async { drop(stop.wait_for(|stop| *stop).await) })
-                .await;
+            running.run(async { drop(stop.wait_for(|stop| *stop).await) }).await;
         });
         self.links.insert(key, Arc::clone(&link));
         Some(link)
@@ -121,27 +113,16 @@ impl Bridge {
             Flow::PublishDirect { topic, to, publish } => {
                 self.publish_direct(route, &status, topic, to, publish)
             }
-            Flow::PublishQueued {
-                from,
-                to,
-                publish,
-                retry,
-                dead_letter,
-            } => self.publish_queued(route, &status, from, (to, publish), (retry, dead_letter)),
-            Flow::DeliverDirect {
-                from,
-                to: NsqChannel { topic, channel },
-            } => {
+            Flow::PublishQueued { from, to, publish, retry, dead_letter } => {
+                self.publish_queued(route, &status, from, (to, publish), (retry, dead_letter))
+            }
+            Flow::DeliverDirect { from, to: NsqChannel { topic, channel } } => {
                 let target = Target::Channel { topic, channel };
                 self.deliver(route, &status, from, target, Fate::Stay)
             }
-            Flow::DeliverQueued {
-                from,
-                topic,
-                dead_letter,
-                publish,
-                ..
-            } => self.deliver_queued(route, &status, from, topic, (dead_letter, publish)),
+            Flow::DeliverQueued { from, topic, dead_letter, publish, .. } => {
+                self.deliver_queued(route, &status, from, topic, (dead_letter, publish))
+            }
         };
         if started.is_none() {
             // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
@@ -162,14 +143,8 @@ impl Bridge {
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
         }
-        let rejects = route
-            .limit
-            .is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-        let (rejecting, waiting) = if rejects {
-            (limiter, None)
-        } else {
-            (None, limiter)
-        };
+        let rejects = route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
         let producers = Producers::new(Arc::clone(status), options, rejecting);
         let link = self.link(&to.broker, Role::Publish)?;
         let outbox = self.publisher(Publishing {
@@ -184,13 +159,7 @@ impl Bridge {
         });
         let pace = Pace::of(if rejects { None } else { rates.as_ref() });
         let source = Source::Producers(Arc::clone(&producers));
-        self.tasks.spawn(runner::run(
-            source,
-            waiting,
-            pace,
-            outbox,
-            self.stop.subscribe(),
-        ));
+        self.tasks.spawn(runner::run(source, waiting, pace, outbox, self.stop.subscribe()));
         let expiring = Arc::clone(&producers);
         let mut stop = self.stop_links.subscribe();
         self.link_tasks.spawn(async move {
@@ -199,8 +168,7 @@ impl Bridge {
                 () = stopped(&mut stop) => {}
             }
         });
-        self.engine
-            .set_ingress(&topic, Some(Arc::clone(&producers) as Arc<dyn Ingress>));
+        self.engine.set_ingress(&topic, Some(Arc::clone(&producers) as Arc<dyn Ingress>));
         self.producers.push((topic, producers));
         Some(())
     }
@@ -246,13 +214,7 @@ impl Bridge {
         });
         let pace = Pace::of(rates.as_ref());
         let source = Source::Queue(queue);
-        self.tasks.spawn(runner::run(
-            source,
-            limiter,
-            pace,
-            outbox,
-            self.stop.subscribe(),
-        ));
+        self.tasks.spawn(runner::run(source, limiter, pace, outbox, self.stop.subscribe()));
         Some(())
     }
 
@@ -292,14 +254,7 @@ impl Bridge {
             // What cannot be an NSQ message cannot be one of another topic either.
             DeadLetter::Stop | DeadLetter::Nsq { .. } => Fate::Stay,
         };
-        self.consume(
-            route,
-            status,
-            from,
-            Target::Topic { topic },
-            fate,
-            settlements,
-        )
+        self.consume(route, status, from, Target::Topic { topic }, fate, settlements)
     }
 
     fn deliver(
@@ -323,12 +278,8 @@ impl Bridge {
         settlements: Arc<Settlements>,
     ) -> Option<()> {
         let link = self.link(&from.broker, Role::Consume)?;
-        let misfits = Misfits::new(
-            self.max_msg_size,
-            fate,
-            Arc::clone(&settlements),
-            Arc::clone(status),
-        );
+        let misfits =
+            Misfits::new(self.max_msg_size, fate, Arc::clone(&settlements), Arc::clone(status));
         let rates = route.limit.map(|limit| limit.rates);
         let arrivals = Feeder::new(
             Arc::clone(&self.engine),
@@ -338,13 +289,7 @@ impl Bridge {
             rates.as_ref(),
             misfits,
         );
-        let consuming = Consuming {
-            link,
-            from,
-            status: Arc::clone(status),
-            settlements,
-            arrivals,
-        };
+        let consuming = Consuming { link, from, status: Arc::clone(status), settlements, arrivals };
         self.tasks.spawn(consuming.run(self.stop.subscribe()));
         Some(())
     }

@@ -98,15 +98,7 @@ impl<'a> MessageView<'a> {
     /// A first attempt at a message without a channel; the other fields may be set afterwards.
     #[must_use]
     pub fn new(topic: &'a str, id: &'a str, timestamp: i64, body: &'a [u8]) -> Self {
-        Self {
-            body,
-            topic,
-            channel: "",
-            id,
-            attempts: 1,
-            timestamp,
-            parsed: OnceCell::new(),
-        }
+        Self { body, topic, channel: "", id, attempts: 1, timestamp, parsed: OnceCell::new() }
     }
 
     fn json(&self) -> Result<Value, TransformError> {
@@ -151,15 +143,8 @@ impl Template {
         if is_constant && source.len() > RESULT_LEN_MAX {
             return Err(TemplateError::TooLong { len: source.len() });
         }
-        let program = if is_constant {
-            None
-        } else {
-            Some(Arc::new(Program::compile(source)?))
-        };
-        Ok(Self {
-            source: source.into(),
-            program,
-        })
+        let program = if is_constant { None } else { Some(Arc::new(Program::compile(source)?)) };
+        Ok(Self { source: source.into(), program })
     }
 
     /// The template as it was written.
@@ -238,14 +223,12 @@ impl Program {
         dry_run(&mut environment, source)?;
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_formatter(|out, _, value| match value.kind() {
-            ValueKind::Undefined => Err(minijinja::Error::new(
-                ErrorKind::UndefinedError,
-                "the value is missing",
-            )),
-            ValueKind::None => Err(minijinja::Error::new(
-                ErrorKind::InvalidOperation,
-                "the value is null",
-            )),
+            ValueKind::Undefined => {
+                Err(minijinja::Error::new(ErrorKind::UndefinedError, "the value is missing"))
+            }
+            ValueKind::None => {
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, "the value is null"))
+            }
             // As JSON writes it, not as Python does.
             ValueKind::Bool if value.is_true() => out.write_str("true").map_err(Into::into),
             ValueKind::Bool => out.write_str("false").map_err(Into::into),
@@ -287,9 +270,7 @@ fn variables(
 /// Renders the template over nothing: names of filters, tests and functions are looked up only while rendering.
 fn dry_run(environment: &mut Environment<'_>, source: &str) -> Result<(), TemplateError> {
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-    let template = environment
-        .get_template(PROGRAM)
-        .map_err(|error| syntax(&error, source))?;
+    let template = environment.get_template(PROGRAM).map_err(|error| syntax(&error, source))?;
     match template.render(()) {
         Err(error)
             if matches!(
@@ -306,10 +287,7 @@ fn dry_run(environment: &mut Environment<'_>, source: &str) -> Result<(), Templa
 fn syntax(error: &minijinja::Error, source: &str) -> TemplateError {
     TemplateError::Syntax {
         reason: describe(error, ""),
-        offset: error
-            .range()
-            .map(|range| range.start)
-            .filter(|start| *start <= source.len()),
+        offset: error.range().map(|range| range.start).filter(|start| *start <= source.len()),
     }
 }
 
@@ -338,10 +316,7 @@ mod tests {
         let mut message = MessageView::new("orders", "00000000000000ab", 1_700_000_000, body);
         message.attempts = 2;
         message.channel = "archive";
-        Template::parse(template)
-            .unwrap()
-            .render(&message)
-            .map(Cow::into_owned)
+        Template::parse(template).unwrap().render(&message).map(Cow::into_owned)
     }
 
     #[test]
@@ -349,10 +324,7 @@ mod tests {
         for (template, expected) in [
             ("orders.new", "orders.new"),
             ("orders.{{ body.region }}", "orders.eu"),
-            (
-                "{{ body.deep.er }}-{{ body.n }}-{{ body.paid }}",
-                "x-3-true",
-            ),
+            ("{{ body.deep.er }}-{{ body.n }}-{{ body.paid }}", "x-3-true"),
             (
                 "{{ topic }}.{{ channel }}.{{ attempts }}.{{ id }}",
                 "orders.archive.2.00000000000000ab",
@@ -363,11 +335,7 @@ mod tests {
             ("{% if body.n > 2 %}many{% else %}few{% endif %}", "many"),
             ("{{ body.tags[0] }}{# a comment #}", "a"),
         ] {
-            assert_eq!(
-                render(template, ORDER).as_deref(),
-                Ok(expected),
-                "{template}"
-            );
+            assert_eq!(render(template, ORDER).as_deref(), Ok(expected), "{template}");
         }
     }
 
@@ -388,15 +356,9 @@ mod tests {
 
     #[test]
     fn the_body_is_parsed_only_if_used() {
-        assert_eq!(
-            render("{{ topic }}", b"\xff not json").as_deref(),
-            Ok("orders")
-        );
+        assert_eq!(render("{{ topic }}", b"\xff not json").as_deref(), Ok("orders"));
         let error = render("{{ body.x }}", b"not json").unwrap_err();
-        assert!(
-            matches!(error, TransformError::BodyNotJson { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, TransformError::BodyNotJson { .. }), "{error}");
     }
 
     #[test]
@@ -404,14 +366,8 @@ mod tests {
         let body = format!(r#"{{"x":"{}"}}"#, "k".repeat(255));
         assert!(render("{{ body.x }}", body.as_bytes()).is_ok());
         let error = render(".{{ body.x }}", body.as_bytes()).unwrap_err();
-        assert!(
-            matches!(error, TransformError::TooLong { len: 256, .. }),
-            "{error}"
-        );
-        assert_eq!(
-            Template::parse(&"k".repeat(256)),
-            Err(TemplateError::TooLong { len: 256 })
-        );
+        assert!(matches!(error, TransformError::TooLong { len: 256, .. }), "{error}");
+        assert_eq!(Template::parse(&"k".repeat(256)), Err(TemplateError::TooLong { len: 256 }));
     }
 
     #[test]
@@ -419,21 +375,9 @@ mod tests {
         for (template, expected, place) in [
             ("orders.{{ body.region", "unexpected end of input", Some(15)),
             ("orders.{{ body. }}", "unexpected", Some(16)),
-            (
-                "orders.{{ bdy.region }}",
-                "unknown variable \"bdy\"",
-                Some(10),
-            ),
-            (
-                "orders.{{ body.region | uper }}",
-                "filter uper is unknown",
-                Some(24),
-            ),
-            (
-                "{% if topic is fine %}{% endif %}",
-                "test fine is unknown",
-                Some(15),
-            ),
+            ("orders.{{ bdy.region }}", "unknown variable \"bdy\"", Some(10)),
+            ("orders.{{ body.region | uper }}", "filter uper is unknown", Some(24)),
+            ("{% if topic is fine %}{% endif %}", "test fine is unknown", Some(15)),
             ("{{ now() }}", "unknown variable \"now\"", Some(3)),
         ] {
             let error = Template::parse(template).unwrap_err();
@@ -451,10 +395,7 @@ mod tests {
     fn constants_are_borrowed() {
         let template = Template::parse("plain").unwrap();
         let message = MessageView::new("t", "0", 0, b"");
-        assert!(matches!(
-            template.render(&message),
-            Ok(Cow::Borrowed("plain"))
-        ));
+        assert!(matches!(template.render(&message), Ok(Cow::Borrowed("plain"))));
         assert_eq!(template.constant(), Some("plain"));
         assert_eq!(Template::parse("{{ id }}").unwrap().constant(), None);
     }

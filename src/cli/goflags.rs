@@ -128,7 +128,8 @@ pub fn parse(flags: &[Flag], args: &[String]) -> Result<Given, FlagError> {
         if flag.starts_with(['-', '=']) {
             return Err(FlagError::Syntax(arg.clone()));
         }
-        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        let (name, value) =
+            flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
         let Some(flag) = flags.iter().find(|flag| flag.name == name) else {
             return Err(if matches!(name, "h" | "help") {
                 FlagError::Help
@@ -159,7 +160,12 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
         return Ok(());
     }
     let what = if flag.kind == Kind::Bool { "boolean " } else { "" };
-    Err(FlagError::Invalid { what, value: value.into(), name: flag.name.into(), reason: "parse error" })
+    Err(FlagError::Invalid {
+        what,
+        value: value.into(),
+        name: flag.name.into(),
+        reason: "parse error",
+    })
 }
 
 fn parse_bool(value: &str) -> Option<bool> {
@@ -246,7 +252,11 @@ pub fn usage(program: &str, flags: &[Flag]) -> String {
             Kind::Text => " string",
             Kind::Texts => " value",
         };
-        let default = if flag.default.is_empty() { String::new() } else { format!(" (default {})", flag.default) };
+        let default = if flag.default.is_empty() {
+            String::new()
+        } else {
+            format!(" (default {})", flag.default)
+        };
         // Writing to a String cannot fail.
         write!(text, "  -{}{kind}\n    \t{}{default}\n", flag.name, flag.help).unwrap_or_default();
     }
@@ -292,13 +302,21 @@ mod tests {
 
     #[test]
     fn numbers_and_durations_are_go_literals() {
-        for (text, value) in [("0x10", 16), ("0o7", 7), ("0b11", 3), ("1_000", 1000), ("-5", -5), ("010", 8)] {
+        for (text, value) in
+            [("0x10", 16), ("0o7", 7), ("0b11", 3), ("1_000", 1000), ("-5", -5), ("010", 8)]
+        {
             assert_eq!(parse_int(text), Some(value), "{text}");
         }
         for text in ["", "x", "1.5", "1__0", "_", "99999999999999999999", "--1"] {
             assert_eq!(parse_int(text), None, "{text}");
         }
-        for (text, nanos) in [("0", 0), ("300ms", 300_000_000), ("1.5h", 5_400_000_000_000), ("1h2m3s", 3_723_000_000_000), ("-1s", -1_000_000_000)] {
+        for (text, nanos) in [
+            ("0", 0),
+            ("300ms", 300_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("1h2m3s", 3_723_000_000_000),
+            ("-1s", -1_000_000_000),
+        ] {
             assert_eq!(parse_duration(text), Some(nanos), "{text}");
         }
         for text in ["", "5", "s", "1x", "1s2", "9999999h"] {
@@ -313,10 +331,16 @@ mod tests {
         assert_eq!(text("-node-id"), "flag needs an argument: -node-id");
         assert_eq!(text("---x"), "bad flag syntax: ---x");
         assert_eq!(text("-node-id=a"), "invalid value \"a\" for flag -node-id: parse error");
-        assert_eq!(text("-deflate=3"), "invalid boolean value \"3\" for flag -deflate: parse error");
+        assert_eq!(
+            text("-deflate=3"),
+            "invalid boolean value \"3\" for flag -deflate: parse error"
+        );
         assert_eq!(run("-h"), Err(FlagError::Help));
         assert_eq!(run("--help"), Err(FlagError::Help));
-        assert!(usage("nsqd", FLAGS).contains("  -msg-timeout duration\n    \thow long (default 1m0s)\n"));
+        assert!(
+            usage("nsqd", FLAGS)
+                .contains("  -msg-timeout duration\n    \thow long (default 1m0s)\n")
+        );
     }
 
     #[test]

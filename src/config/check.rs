@@ -10,35 +10,20 @@ use crate::bridge::route::{Flow, Mode, Retry};
 pub fn describe(loaded: &Loaded) -> String {
     let node = &loaded.node;
     let http = node.nsqd.http_address.as_deref().unwrap_or("off");
-    let mut lines = vec![format!(
-        "nsqd     tcp {}, http {http}",
-        node.nsqd.tcp_address
-    )];
+    let mut lines = vec![format!("nsqd     tcp {}, http {http}", node.nsqd.tcp_address)];
     lines.extend(node.brokers.iter().map(|broker| {
         let heartbeat = show_duration(broker.heartbeat);
-        format!(
-            "broker   {}: {}, heartbeat {heartbeat}",
-            broker.name, broker.uri
-        )
+        format!("broker   {}: {}, heartbeat {heartbeat}", broker.name, broker.uri)
     }));
     for route in &loaded.routes {
         let (from, to, mode) = (route.from_text(), route.to_text(), route.mode());
         lines.push(format!("route    {}: {from} -> {to}, {mode}", route.name));
-        lines.extend(
-            route_lines(route)
-                .iter()
-                .map(|line| format!("         {line}")),
-        );
+        lines.extend(route_lines(route).iter().map(|line| format!("         {line}")));
     }
     if loaded.routes.is_empty() {
         lines.push("route    none".to_owned());
     }
-    lines.extend(
-        loaded
-            .warnings
-            .iter()
-            .map(|warning| format!("warning  {warning}")),
-    );
+    lines.extend(loaded.warnings.iter().map(|warning| format!("warning  {warning}")));
     lines.push("ok\n".to_owned());
     lines.join("\n")
 }
@@ -46,11 +31,7 @@ pub fn describe(loaded: &Loaded) -> String {
 fn route_lines(route: &Route) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(route.limit.as_ref().map(limit_line));
-    lines.extend(
-        route
-            .source()
-            .map(|source| format!("prefetch {}", source.prefetch)),
-    );
+    lines.extend(route.source().map(|source| format!("prefetch {}", source.prefetch)));
     match &route.flow {
         Flow::PublishDirect { publish, .. } => lines.push(publish_line(publish)),
         Flow::PublishQueued { publish, retry, .. } => {
@@ -64,9 +45,7 @@ fn route_lines(route: &Route) -> Vec<String> {
         lines.extend(route.dead_letter().map(dead_letter_line));
     }
     let source = route.source().map(|source| &source.declare);
-    let topologies = source
-        .into_iter()
-        .chain(route.targets().map(|target| &target.declare));
+    let topologies = source.into_iter().chain(route.targets().map(|target| &target.declare));
     lines.extend(topologies.flat_map(declare_lines));
     lines
 }
@@ -74,10 +53,7 @@ fn route_lines(route: &Route) -> Vec<String> {
 fn limit_line(limit: &RouteLimit) -> String {
     let mut parts = Vec::new();
     if let Some(messages) = limit.rates.messages {
-        parts.push(format!(
-            "{} messages, burst {}",
-            messages.rate, messages.burst
-        ));
+        parts.push(format!("{} messages, burst {}", messages.rate, messages.burst));
     }
     if let Some(bytes) = limit.rates.bytes {
         let rate = bytes.rate.to_string();
@@ -116,31 +92,22 @@ fn dead_letter_line(dead_letter: &DeadLetter) -> String {
         DeadLetter::Drop => "dead letters are dropped".to_owned(),
         DeadLetter::Nsq { topic } => format!("dead letters to nsq {topic}"),
         DeadLetter::Amqp(to) => {
-            format!(
-                "dead letters to amqp {}:{}/{}",
-                to.broker, to.exchange, to.routing_key
-            )
+            format!("dead letters to amqp {}:{}/{}", to.broker, to.exchange, to.routing_key)
         }
     }
 }
 
 fn declare_lines(topology: &Topology) -> Vec<String> {
-    let exchanges = topology.exchanges.iter().map(|exchange| {
-        format!(
-            "declares {} exchange {}",
-            exchange.kind.as_str(),
-            exchange.name
-        )
-    });
+    let exchanges = topology
+        .exchanges
+        .iter()
+        .map(|exchange| format!("declares {} exchange {}", exchange.kind.as_str(), exchange.name));
     let queues = topology
         .queues
         .iter()
         .map(|queue| format!("declares {} queue {}", queue.kind.as_str(), queue.name));
     let bindings = topology.bindings.iter().map(|binding| {
-        format!(
-            "binds {} to {} by \"{}\"",
-            binding.queue, binding.exchange, binding.routing_key
-        )
+        format!("binds {} to {} by \"{}\"", binding.queue, binding.exchange, binding.routing_key)
     });
     exchanges.chain(queues).chain(bindings).collect()
 }

@@ -16,14 +16,8 @@ pub(super) const NSQ: &Keys = &["channel", "topic"];
 
 pub(super) const AMQP_SOURCE: &Keys = &["broker", "consumer_tag", "declare", "prefetch", "queue"];
 
-pub(super) const AMQP_TARGET: &Keys = &[
-    "broker",
-    "content_type",
-    "declare",
-    "exchange",
-    "persistent",
-    "routing_key",
-];
+pub(super) const AMQP_TARGET: &Keys =
+    &["broker", "content_type", "declare", "exchange", "persistent", "routing_key"];
 
 pub(super) const SOURCE_DECLARE: &Keys = &["bindings", "type"];
 
@@ -40,10 +34,8 @@ const EXCHANGE_KINDS: [(&str, ExchangeKind); 4] = [
     ("headers", ExchangeKind::Headers),
 ];
 
-const QUEUE_KINDS: [(&str, QueueKind); 2] = [
-    ("classic", QueueKind::Classic),
-    ("quorum", QueueKind::Quorum),
-];
+const QUEUE_KINDS: [(&str, QueueKind); 2] =
+    [("classic", QueueKind::Classic), ("quorum", QueueKind::Quorum)];
 
 /// One end of a route, before the other end and the mode are known.
 #[derive(Debug)]
@@ -87,9 +79,7 @@ pub(super) fn nsq(field: &Field<'_>, report: &mut Report) -> Option<NsqEnd> {
         let name = field.nsq_name("channel", report);
         name.map(|name| (name, field.spot))
     });
-    let topic = section
-        .require("topic", "orders", report)?
-        .nsq_name("topic", report)?;
+    let topic = section.require("topic", "orders", report)?.nsq_name("topic", report)?;
     Some(NsqEnd {
         topic,
         // A channel that is there and wrong was reported; it must not look like one that is not there.
@@ -125,15 +115,10 @@ pub(super) fn source(
 ) -> Option<AmqpSource> {
     let section = Section::open(field, AMQP_SOURCE, report)?;
     let broker = broker(&section, brokers, report);
-    let prefetch = section
-        .get("prefetch")
-        .and_then(|field| field.integer(1..=u16::MAX, report));
-    let consumer_tag = section
-        .get("consumer_tag")
-        .and_then(|field| field.short_text(report));
-    let queue = section
-        .require("queue", "invoices", report)
-        .and_then(|field| field.short_text(report));
+    let prefetch = section.get("prefetch").and_then(|field| field.integer(1..=u16::MAX, report));
+    let consumer_tag = section.get("consumer_tag").and_then(|field| field.short_text(report));
+    let queue =
+        section.require("queue", "invoices", report).and_then(|field| field.short_text(report));
     let declare = section.get("declare").and_then(|field| {
         let queue = queue.as_deref().unwrap_or_default();
         source_topology(&field, queue, report)
@@ -151,10 +136,9 @@ fn source_topology(field: &Field<'_>, queue: &str, report: &mut Report) -> Optio
     let section = Section::open(field, SOURCE_DECLARE, report)?;
     let mut topology = Topology::default();
     declarable("queue", queue, &section.spot, report);
-    topology.queues.push(QueueDeclare {
-        name: queue.to_owned(),
-        kind: queue_kind(&section, report),
-    });
+    topology
+        .queues
+        .push(QueueDeclare { name: queue.to_owned(), kind: queue_kind(&section, report) });
     let bindings = section
         .get("bindings")
         .and_then(|field| field.list("a list of bindings", report))
@@ -163,12 +147,9 @@ fn source_topology(field: &Field<'_>, queue: &str, report: &mut Report) -> Optio
         let Some(section) = Section::open(&field, SOURCE_BINDING, report) else {
             continue;
         };
-        let kind = section
-            .get("exchange_type")
-            .and_then(|field| field.choice(&EXCHANGE_KINDS, report));
-        let routing_key = section
-            .get("routing_key")
-            .and_then(|field| routing_key(&field, report));
+        let kind =
+            section.get("exchange_type").and_then(|field| field.choice(&EXCHANGE_KINDS, report));
+        let routing_key = section.get("routing_key").and_then(|field| routing_key(&field, report));
         let exchange = section.require("exchange", "shop", report);
         let Some((exchange, spot)) =
             exchange.and_then(|field| Some((field.short_text(report)?, field.spot)))
@@ -177,10 +158,7 @@ fn source_topology(field: &Field<'_>, queue: &str, report: &mut Report) -> Optio
         };
         if let Some(kind) = kind {
             declarable("exchange", &exchange, &spot, report);
-            topology.exchanges.push(ExchangeDeclare {
-                name: exchange.clone(),
-                kind,
-            });
+            topology.exchanges.push(ExchangeDeclare { name: exchange.clone(), kind });
         }
         topology.bindings.push(Binding {
             exchange,
@@ -199,15 +177,10 @@ pub(super) fn target(
 ) -> Option<AmqpTarget> {
     let section = Section::open(field, AMQP_TARGET, report)?;
     let broker = broker(&section, brokers, report);
-    let persistent = section
-        .get("persistent")
-        .and_then(|field| field.boolean(report));
-    let content_type = section
-        .get("content_type")
-        .and_then(|field| field.short_text(report));
-    let exchange = section
-        .require("exchange", "shop", report)
-        .and_then(|field| template(&field, report));
+    let persistent = section.get("persistent").and_then(|field| field.boolean(report));
+    let content_type = section.get("content_type").and_then(|field| field.short_text(report));
+    let exchange =
+        section.require("exchange", "shop", report).and_then(|field| template(&field, report));
     let routing_key = section
         .require("routing_key", "\"orders.{{ body.region }}\"", report)
         .and_then(|field| template(&field, report));
@@ -244,10 +217,7 @@ fn target_topology(
         declarable("exchange", exchange, &field.spot, report);
         Some(kind)
     });
-    topology.exchanges.extend(kind.map(|kind| ExchangeDeclare {
-        name: exchange.to_owned(),
-        kind,
-    }));
+    topology.exchanges.extend(kind.map(|kind| ExchangeDeclare { name: exchange.to_owned(), kind }));
     let queues = section
         .get("queues")
         .and_then(|field| field.list("a list of queues", report))
@@ -258,24 +228,18 @@ fn target_topology(
         };
         let kind_of_queue = queue_kind(&section, report);
         let keys = binding_keys(&section, exchange, kind, routing_key, report);
-        let Some(name) = section
-            .require("name", "orders", report)
-            .and_then(|field| field.short_text(report))
+        let Some(name) =
+            section.require("name", "orders", report).and_then(|field| field.short_text(report))
         else {
             continue;
         };
         declarable("queue", &name, &section.spot, report);
-        topology
-            .bindings
-            .extend(keys.into_iter().map(|routing_key| Binding {
-                exchange: exchange.to_owned(),
-                queue: name.clone(),
-                routing_key,
-            }));
-        topology.queues.push(QueueDeclare {
-            name,
-            kind: kind_of_queue,
-        });
+        topology.bindings.extend(keys.into_iter().map(|routing_key| Binding {
+            exchange: exchange.to_owned(),
+            queue: name.clone(),
+            routing_key,
+        }));
+        topology.queues.push(QueueDeclare { name, kind: kind_of_queue });
     }
     Some(topology)
 }

@@ -74,19 +74,12 @@ pub(super) struct Spot {
 impl Spot {
     /// A file as a whole.
     pub(super) fn file(file: &str) -> Self {
-        Self {
-            file: file.into(),
-            place: None,
-            path: String::new(),
-        }
+        Self { file: file.into(), place: None, path: String::new() }
     }
 
     /// The same path at another place.
     pub(super) fn at(&self, place: Place) -> Self {
-        Self {
-            place: Some(place),
-            ..self.clone()
-        }
+        Self { place: Some(place), ..self.clone() }
     }
 
     /// The key `key` below this one.
@@ -117,12 +110,7 @@ impl Spot {
     }
 
     fn finding(&self, message: String) -> Finding {
-        Finding {
-            file: self.file.to_string(),
-            place: self.place,
-            path: self.path.clone(),
-            message,
-        }
+        Finding { file: self.file.to_string(), place: self.place, path: self.path.clone(), message }
     }
 }
 
@@ -161,9 +149,7 @@ impl Report {
         if self.errors.is_empty() {
             Ok(self.warnings)
         } else {
-            Err(ConfigErrors {
-                errors: self.errors,
-            })
+            Err(ConfigErrors { errors: self.errors })
         }
     }
 }

@@ -36,9 +36,8 @@ pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<Option<String>, Un
         result.push_str(before);
         let inside = from_reference.get(2..).unwrap_or_default();
         let unresolved = |reason| Unresolved { offset, reason };
-        let (reference, after) = inside
-            .split_once('}')
-            .ok_or_else(|| unresolved("${ is not closed by }".to_owned()))?;
+        let (reference, after) =
+            inside.split_once('}').ok_or_else(|| unresolved("${ is not closed by }".to_owned()))?;
         result.push_str(&lookup(reference, env).map_err(unresolved)?);
         rest = after;
     }
@@ -101,11 +100,7 @@ mod tests {
             ("$${HOST} ${HOST}", Some("${HOST} rabbit")),
             ("ü${HOST}", Some("ürabbit")),
         ] {
-            assert_eq!(
-                interpolate(text, &env).unwrap().as_deref(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(interpolate(text, &env).unwrap().as_deref(), expected, "{text}");
         }
     }
 

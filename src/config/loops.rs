@@ -71,22 +71,11 @@ fn steps(routes: &[PlacedRoute]) -> Vec<Step<'_>> {
             _ => continue,
         };
         for back in routes {
-            let Flow::DeliverQueued {
-                from: source,
-                topic,
-                ..
-            } = &back.route.flow
-            else {
+            let Flow::DeliverQueued { from: source, topic, .. } = &back.route.flow else {
                 continue;
             };
             if let Some(certain) = feeds(target, source, &declared) {
-                steps.push(Step {
-                    from,
-                    to: topic,
-                    out,
-                    back,
-                    certain,
-                });
+                steps.push(Step { from, to: topic, out, back, certain });
             }
         }
     }

@@ -118,10 +118,7 @@ fn read_routes(file: &NodeFile, env: Env<'_>, report: &mut Report) -> Vec<Placed
 }
 
 fn root<'t>(node: &'t Node, spot: &Spot) -> Field<'t> {
-    Field {
-        spot: spot.at(node.place),
-        node,
-    }
+    Field { spot: spot.at(node.place), node }
 }
 
 /// The same folder without `x/..` in its name, for messages; unchanged where a symbolic link makes that another folder.
@@ -146,12 +143,10 @@ fn route_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_yaml = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml =
+            path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if is_yaml && !is_hidden {
             paths.push(path);
         }
@@ -183,10 +178,7 @@ fn read_text(path: &Path, spot: &Spot, report: &mut Report) -> Option<String> {
 fn place_after(text: &[u8]) -> Place {
     let text = String::from_utf8_lossy(text);
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place {
-        line: text.matches('\n').count() + 1,
-        column: last.chars().count() + 1,
-    }
+    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
 }
 
 #[cfg(test)]

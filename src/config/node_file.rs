@@ -76,10 +76,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     }
     let timeout = section.get("shutdown_timeout");
     let range = Duration::ZERO..=Duration::from_secs(3600);
-    set(
-        &mut file.node.shutdown_timeout,
-        timeout.and_then(|field| field.duration(range, report)),
-    );
+    set(&mut file.node.shutdown_timeout, timeout.and_then(|field| field.duration(range, report)));
     if let Some(field) = section.get("bridges") {
         file.node.bridges = field.text(report).map(|text| base.join(text));
         file.bridges = Some(field.spot);
@@ -101,63 +98,28 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
     nsqd_identity(&section, base, config, report);
     let mut time = |slot: &mut Duration, key: &str, least: Duration| {
         let field = section.get(key);
-        set(
-            slot,
-            field.and_then(|field| field.duration(least..=DAY, report)),
-        );
+        set(slot, field.and_then(|field| field.duration(least..=DAY, report)));
     };
     time(&mut config.msg_timeout, "msg_timeout", MILLISECOND);
     time(&mut config.max_msg_timeout, "max_msg_timeout", MILLISECOND);
-    time(
-        &mut config.max_req_timeout,
-        "max_req_timeout",
-        Duration::ZERO,
-    );
-    time(
-        &mut config.max_heartbeat_interval,
-        "max_heartbeat_interval",
-        SECOND,
-    );
-    time(
-        &mut config.max_output_buffer_timeout,
-        "max_output_buffer_timeout",
-        MILLISECOND,
-    );
-    time(
-        &mut config.min_output_buffer_timeout,
-        "min_output_buffer_timeout",
-        MILLISECOND,
-    );
-    time(
-        &mut config.output_buffer_timeout,
-        "output_buffer_timeout",
-        MILLISECOND,
-    );
+    time(&mut config.max_req_timeout, "max_req_timeout", Duration::ZERO);
+    time(&mut config.max_heartbeat_interval, "max_heartbeat_interval", SECOND);
+    time(&mut config.max_output_buffer_timeout, "max_output_buffer_timeout", MILLISECOND);
+    time(&mut config.min_output_buffer_timeout, "min_output_buffer_timeout", MILLISECOND);
+    time(&mut config.output_buffer_timeout, "output_buffer_timeout", MILLISECOND);
     let mut size = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
         let field = section.get(key);
         set(slot, field.and_then(|field| field.size(range, report)));
     };
     size(&mut config.max_msg_size, "max_msg_size", 1..=1024 * MIB);
     size(&mut config.max_body_size, "max_body_size", 1..=1024 * MIB);
-    size(
-        &mut config.max_output_buffer_size,
-        "max_output_buffer_size",
-        64..=64 * MIB,
-    );
+    size(&mut config.max_output_buffer_size, "max_output_buffer_size", 64..=64 * MIB);
     let mut count = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
         let field = section.get(key);
         set(slot, field.and_then(|field| field.integer(range, report)));
     };
-    count(
-        &mut config.mem_queue_size,
-        "mem_queue_size",
-        0..=1_000_000_000,
-    );
-    count(
-        &mut config.max_rdy_count,
-        "max_rdy_count",
-        1..=1_000_000_000,
-    );
+    count(&mut config.mem_queue_size, "mem_queue_size", 0..=1_000_000_000);
+    count(&mut config.max_rdy_count, "max_rdy_count", 1..=1_000_000_000);
     let consumers = section.get("max_channel_consumers");
     set(
         &mut config.max_channel_consumers,
@@ -189,10 +151,7 @@ fn nsqd_identity(section: &Section<'_>, base: &Path, config: &mut NsqdConfig, re
     ];
     for (key, slot) in ports {
         let field = section.get(key);
-        set(
-            slot,
-            field.and_then(|field| field.integer(0..=u16::MAX, report)),
-        );
+        set(slot, field.and_then(|field| field.integer(0..=u16::MAX, report)));
     }
     if let Some(field) = section.get("data_path") {
         config.data_path = field.short_text(report).map(|text| base.join(text));
@@ -217,10 +176,7 @@ fn nsqd_rules(section: &Section<'_>, config: &NsqdConfig, report: &mut Report) {
             .get("min_output_buffer_timeout")
             .or_else(|| section.get("max_output_buffer_timeout"))
     {
-        report.error(
-            &field.spot,
-            "min_output_buffer_timeout is above max_output_buffer_timeout",
-        );
+        report.error(&field.spot, "min_output_buffer_timeout is above max_output_buffer_timeout");
     }
 }
 
@@ -258,16 +214,10 @@ fn log(field: &Field<'_>, report: &mut Report) -> LogConfig {
         ("error", LogLevel::Error),
     ];
     let level = section.get("level");
-    set(
-        &mut config.level,
-        level.and_then(|field| field.choice(&levels, report)),
-    );
+    set(&mut config.level, level.and_then(|field| field.choice(&levels, report)));
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = section.get("format");
-    set(
-        &mut config.format,
-        format.and_then(|field| field.choice(&formats, report)),
-    );
+    set(&mut config.format, format.and_then(|field| field.choice(&formats, report)));
     config
 }
 
@@ -280,9 +230,7 @@ fn brokers(field: &Field<'_>, base: &Path, report: &mut Report) -> Vec<BrokerOpt
         .filter_map(|(name, field)| {
             let is_name = !name.is_empty()
                 && name.len() <= 64
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
             if !is_name {
                 let message = format!(
                     "\"{name}\" is not a name: 1 to 64 of the characters . a-z A-Z 0-9 _ -"
@@ -316,20 +264,11 @@ fn broker(
     }
     let timeout = section.get("connect_timeout");
     let range = Duration::from_millis(100)..=Duration::from_secs(600);
-    set(
-        &mut options.connect_timeout,
-        timeout.and_then(|field| field.duration(range, report)),
-    );
+    set(&mut options.connect_timeout, timeout.and_then(|field| field.duration(range, report)));
     let label = section.get("connection_name");
-    set(
-        &mut options.connection_name,
-        label.and_then(|field| field.short_text(report)),
-    );
+    set(&mut options.connection_name, label.and_then(|field| field.short_text(report)));
     let size = section.get("max_message_size");
-    set(
-        &mut options.max_message_size,
-        size.and_then(|field| field.size(1024..=512 * MIB, report)),
-    );
+    set(&mut options.max_message_size, size.and_then(|field| field.size(1024..=512 * MIB, report)));
     options.uri = uri?;
     Some(options)
 }
@@ -376,7 +315,5 @@ fn secret(field: &Field<'_>, base: &Path, report: &mut Report) -> Option<String>
         "" => Err(format!("{shown} is empty")),
         secret => Ok(secret.to_owned()),
     });
-    secret
-        .map_err(|message| report.error(&field.spot, message))
-        .ok()
+    secret.map_err(|message| report.error(&field.spot, message)).ok()
 }

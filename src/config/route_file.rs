@@ -11,17 +11,8 @@ use crate::names;
 
 pub(super) const ROOT: &Keys = &["routes"];
 
-pub(super) const ROUTE: &Keys = &[
-    "dead_letter",
-    "from",
-    "limit",
-    "mode",
-    "name",
-    "publish_timeout",
-    "retry",
-    "to",
-    "window",
-];
+pub(super) const ROUTE: &Keys =
+    &["dead_letter", "from", "limit", "mode", "name", "publish_timeout", "retry", "to", "window"];
 
 /// A route, and the places that rules between routes speak of.
 #[derive(Debug)]
@@ -76,18 +67,11 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         })
     });
     let modes = [("direct", Mode::Direct), ("queued", Mode::Queued)];
-    let mode = section
-        .require("mode", "direct", report)
-        .and_then(|field| field.choice(&modes, report));
-    let limit = section
-        .get("limit")
-        .and_then(|field| route_options::limit(&field, report));
+    let mode =
+        section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
+    let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
     let options = Options::read(&section, &mut brokers, report);
-    let draft = Draft {
-        section: &section,
-        name: name?,
-        options,
-    };
+    let draft = Draft { section: &section, name: name?, options };
     let flow = match (from?, to?) {
         (End::Nsq(from), End::Amqp(to)) => draft.publish(from, to, mode?, report),
         (End::Amqp(from), End::Nsq(to)) => draft.deliver(from, to, mode?, report),
@@ -108,11 +92,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         to: to_field?.spot,
         brokers,
         burst_bytes: nested(&section, "limit", "burst_bytes"),
-        route: Route {
-            name: draft.name,
-            flow,
-            limit,
-        },
+        route: Route { name: draft.name, flow, limit },
     })
 }
 
@@ -142,8 +122,7 @@ impl Draft<'_, '_> {
         let publish = self.options.publish;
         if mode == Mode::Direct {
             let message = "only queued routes have it: on a direct one the producer gets the error and tries again";
-            self.section
-                .refuse(&["retry", "dead_letter"], message, report);
+            self.section.refuse(&["retry", "dead_letter"], message, report);
             if let Some((_, spot)) = &from.channel {
                 let message = "a direct route takes what producers send to the topic, before any channel; leave it out, \
                                or use mode: queued";
@@ -172,10 +151,7 @@ impl Draft<'_, '_> {
             self.dead_letter_returns(report);
         }
         Some(Flow::PublishQueued {
-            from: NsqChannel {
-                topic: from.topic,
-                channel,
-            },
+            from: NsqChannel { topic: from.topic, channel },
             to,
             publish,
             retry: self.options.retry,
@@ -202,8 +178,7 @@ impl Draft<'_, '_> {
         if mode == Mode::Direct {
             let message = "only queued routes have it: on a direct one the consumers decide what to requeue and what to \
                            give up";
-            self.section
-                .refuse(&["retry", "dead_letter"], message, report);
+            self.section.refuse(&["retry", "dead_letter"], message, report);
             let Some((channel, _)) = to.channel else {
                 let message = "the key \"channel\" is missing: a direct route appears as a channel of the topic";
                 report.error(&to.spot, message);
@@ -243,10 +218,7 @@ impl Draft<'_, '_> {
 
     fn nsq_to_nsq(&self, from: &NsqEnd, to: &NsqEnd, report: &mut Report) -> Option<Flow> {
         let message = if from.topic == to.topic {
-            format!(
-                "the route leads from the topic \"{}\" to itself",
-                from.topic
-            )
+            format!("the route leads from the topic \"{}\" to itself", from.topic)
         } else {
             "a route leads from nsq to amqp or from amqp to nsq".to_owned()
         };
@@ -262,10 +234,7 @@ impl Draft<'_, '_> {
     ) -> Option<Flow> {
         let spot = self.section.get("to").map(|field| field.spot);
         let message = if publishes_to_queue(to, &from.broker, &from.queue) {
-            format!(
-                "the route leads from the queue \"{}\" to itself",
-                from.queue
-            )
+            format!("the route leads from the queue \"{}\" to itself", from.queue)
         } else {
             "a route leads from nsq to amqp or from amqp to nsq".to_owned()
         };
@@ -278,11 +247,7 @@ impl Draft<'_, '_> {
 fn publishes_to_queue(target: &AmqpTarget, broker: &str, queue: &str) -> bool {
     let by_name =
         target.exchange.constant() == Some("") && target.routing_key.constant() == Some(queue);
-    let declared = target
-        .declare
-        .bindings
-        .iter()
-        .any(|binding| binding.queue == queue);
+    let declared = target.declare.bindings.iter().any(|binding| binding.queue == queue);
     target.broker == broker && (by_name || declared)
 }
 

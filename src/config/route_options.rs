@@ -48,9 +48,8 @@ impl Options {
             publish.window = window(&field, report).unwrap_or_default();
         }
         let retry = section.get("retry").and_then(|field| retry(&field, report));
-        let dead_letter = section
-            .get("dead_letter")
-            .and_then(|field| dead_letter(&field, brokers, report));
+        let dead_letter =
+            section.get("dead_letter").and_then(|field| dead_letter(&field, brokers, report));
         Self {
             publish,
             retry: retry.unwrap_or_default(),
@@ -62,12 +61,8 @@ impl Options {
 fn window(field: &Field<'_>, report: &mut Report) -> Option<Window> {
     let section = Section::open(field, WINDOW, report)?;
     let default = Window::default();
-    let messages = section
-        .get("messages")
-        .and_then(|field| field.integer(1..=100_000, report));
-    let bytes = section
-        .get("bytes")
-        .and_then(|field| field.size(1 << 10..=1 << 30, report));
+    let messages = section.get("messages").and_then(|field| field.integer(1..=100_000, report));
+    let bytes = section.get("bytes").and_then(|field| field.size(1 << 10..=1 << 30, report));
     Some(Window {
         messages: messages.unwrap_or(default.messages),
         bytes: bytes.unwrap_or(default.bytes),
@@ -77,9 +72,8 @@ fn window(field: &Field<'_>, report: &mut Report) -> Option<Window> {
 fn retry(field: &Field<'_>, report: &mut Report) -> Option<Retry> {
     let section = Section::open(field, RETRY, report)?;
     let mut retry = Retry::default();
-    let attempts = section
-        .get("max_attempts")
-        .and_then(|field| field.integer(1..=u16::MAX, report));
+    let attempts =
+        section.get("max_attempts").and_then(|field| field.integer(1..=u16::MAX, report));
     retry.max_attempts = attempts.unwrap_or(retry.max_attempts);
     let Some(field) = section.get("backoff") else {
         return Some(retry);
@@ -103,12 +97,9 @@ fn retry(field: &Field<'_>, report: &mut Report) -> Option<Retry> {
 pub(super) fn limit(field: &Field<'_>, report: &mut Report) -> Option<RouteLimit> {
     let section = Section::open(field, LIMIT, report)?;
     let exceed = [("wait", OnExceed::Wait), ("reject", OnExceed::Reject)];
-    let on_exceed = section
-        .get("on_exceed")
-        .and_then(|field| field.choice(&exceed, report));
-    let burst = section
-        .get("burst")
-        .and_then(|field| field.integer(1..=u64::from(u32::MAX), report));
+    let on_exceed = section.get("on_exceed").and_then(|field| field.choice(&exceed, report));
+    let burst =
+        section.get("burst").and_then(|field| field.integer(1..=u64::from(u32::MAX), report));
     let messages = section.get("messages").and_then(|field| {
         let rate = field.message_rate(report)?;
         let second = rate.per_second_ceil();
@@ -119,9 +110,8 @@ pub(super) fn limit(field: &Field<'_>, report: &mut Report) -> Option<RouteLimit
         let burst = burst.unwrap_or(second);
         Some(Allowance { rate, burst })
     });
-    let burst_bytes = section
-        .get("burst_bytes")
-        .and_then(|field| field.size(BYTES_PER_CELL..=1 << 40, report));
+    let burst_bytes =
+        section.get("burst_bytes").and_then(|field| field.size(BYTES_PER_CELL..=1 << 40, report));
     let bytes = section.get("bytes").and_then(|field| {
         let rate = field.byte_rate(report)?;
         let second = rate.per_second_ceil();
@@ -156,9 +146,8 @@ fn dead_letter(
     if matches!(field.node.kind, Kind::Scalar(_)) {
         return dead_letter_word(field, report);
     }
-    let end = endpoints::end(field, report, |field, report| {
-        endpoints::target(field, brokers, report)
-    })?;
+    let end =
+        endpoints::end(field, report, |field, report| endpoints::target(field, brokers, report))?;
     match end {
         End::Nsq(end) => {
             if let Some((_, spot)) = &end.channel {

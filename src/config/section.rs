@@ -54,28 +54,21 @@ impl<'t> Section<'t> {
             field.unexpected("a mapping with keys", report);
             return None;
         };
-        Some(Self {
-            spot: field.spot.clone(),
-            entries,
-        })
+        Some(Self { spot: field.spot.clone(), entries })
     }
 
     /// All keys with their values.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&'t str, Field<'t>)> {
         self.entries.iter().map(|entry| {
-            let field = Field {
-                spot: self.spot.key(&entry.key, entry.value.place),
-                node: &entry.value,
-            };
+            let field =
+                Field { spot: self.spot.key(&entry.key, entry.value.place), node: &entry.value };
             (entry.key.as_str(), field)
         })
     }
 
     /// The value of `key`, if it is there.
     pub(super) fn get(&self, key: &str) -> Option<Field<'t>> {
-        self.fields()
-            .find(|(name, _)| *name == key)
-            .map(|(_, field)| field)
+        self.fields().find(|(name, _)| *name == key).map(|(_, field)| field)
     }
 
     /// The value of `key`; its absence is reported, with `example` to copy.
@@ -121,10 +114,7 @@ impl<'t> Field<'t> {
         if matches!(self.node.kind, Kind::Unresolved) {
             return;
         }
-        report.error(
-            &self.spot,
-            format!("expected {expected}, found {}", self.node.found()),
-        );
+        report.error(&self.spot, format!("expected {expected}, found {}", self.node.found()));
     }
 
     fn converted<T>(
@@ -134,9 +124,7 @@ impl<'t> Field<'t> {
         convert: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let text = self.scalar(expected, report)?;
-        convert(text)
-            .map_err(|reason| report.error(&self.spot, reason))
-            .ok()
+        convert(text).map_err(|reason| report.error(&self.spot, reason)).ok()
     }
 
     fn bounded<T: PartialOrd + Copy>(
@@ -150,10 +138,8 @@ impl<'t> Field<'t> {
             return Some(value);
         }
         let (least, most) = (show(*range.start()), show(*range.end()));
-        report.error(
-            &self.spot,
-            format!("expected {least} to {most}, found {}", self.node.found()),
-        );
+        report
+            .error(&self.spot, format!("expected {least} to {most}, found {}", self.node.found()));
         None
     }
 
@@ -204,10 +190,7 @@ impl<'t> Field<'t> {
         let choice = choices.iter().find(|(word, _)| *word == text);
         if choice.is_none() {
             let hint = hint(text, words);
-            report.error(
-                &self.spot,
-                format!("expected {expected}, found \"{text}\"{hint}"),
-            );
+            report.error(&self.spot, format!("expected {expected}, found \"{text}\"{hint}"));
         }
         choice.map(|(_, value)| *value)
     }

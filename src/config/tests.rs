@@ -37,12 +37,9 @@ impl Folder {
     /// The errors, or the warnings if there are none, with the folder's name taken out.
     fn findings(&self) -> String {
         let text = match self.load() {
-            Ok(loaded) => loaded
-                .warnings
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n"),
+            Ok(loaded) => {
+                loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            }
             Err(errors) => errors.to_string(),
         };
         text.replace(&format!("{}/", self.0.display()), "")
@@ -88,18 +85,10 @@ fn shipped_files_are_right() {
     let names: Vec<_> = loaded.routes.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            "clicks-archive",
-            "events-into-nsq",
-            "orders-to-rabbitmq",
-            "invoices-as-a-channel"
-        ]
+        ["clicks-archive", "events-into-nsq", "orders-to-rabbitmq", "invoices-as-a-channel"]
     );
     let broker = &loaded.node.brokers[0];
-    assert_eq!(
-        broker.uri.to_string(),
-        "amqp://guest:***@127.0.0.1:5672/%2f"
-    );
+    assert_eq!(broker.uri.to_string(), "amqp://guest:***@127.0.0.1:5672/%2f");
     assert_eq!((broker.uri.password(), broker.uri.vhost()), ("guest", "/"));
 }
 
@@ -160,46 +149,24 @@ routes:
       declare: {type: quorum, bindings: [{exchange: e, exchange_type: fanout}]}
   to: {nsq: {topic: u, channel: c}}
 "#;
-    let folder = Folder::new()
-        .with("leveret.yaml", NODE)
-        .with("routes/r.yaml", text);
+    let folder = Folder::new().with("leveret.yaml", NODE).with("routes/r.yaml", text);
     let loaded = folder.load().unwrap();
-    let [a, b] = loaded.routes.as_slice() else {
-        panic!("two routes")
-    };
-    let Flow::PublishQueued {
-        from,
-        to,
-        publish,
-        retry,
-        dead_letter,
-    } = &a.flow
-    else {
+    let [a, b] = loaded.routes.as_slice() else { panic!("two routes") };
+    let Flow::PublishQueued { from, to, publish, retry, dead_letter } = &a.flow else {
         panic!("{a:?}")
     };
     assert_eq!(from.to_string(), "t/a");
     assert_eq!((to.broker.as_str(), to.persistent), ("backup", false));
     assert_eq!(publish.timeout, Duration::from_secs(5));
-    assert_eq!(
-        (publish.window.messages, publish.window.bytes),
-        (10, 16 << 20)
-    );
-    assert_eq!(
-        (retry.max_attempts, retry.backoff_initial),
-        (3, retry.backoff_max)
-    );
+    assert_eq!((publish.window.messages, publish.window.bytes), (10, 16 << 20));
+    assert_eq!((retry.max_attempts, retry.backoff_initial), (3, retry.backoff_max));
     assert_eq!(*dead_letter, DeadLetter::Drop);
     let limit = a.limit.unwrap();
     assert_eq!(limit.on_exceed, OnExceed::Wait);
     assert_eq!(limit.rates.messages.unwrap().burst, 1);
     assert_eq!(limit.rates.bytes.unwrap().burst, 2 << 20);
-    let Flow::DeliverDirect { from, to } = &b.flow else {
-        panic!("{b:?}")
-    };
-    assert_eq!(
-        (from.prefetch, from.consumer_tag.as_deref()),
-        (7, Some("tag-set"))
-    );
+    let Flow::DeliverDirect { from, to } = &b.flow else { panic!("{b:?}") };
+    assert_eq!((from.prefetch, from.consumer_tag.as_deref()), (7, Some("tag-set")));
     assert_eq!(from.declare.queues[0].kind, QueueKind::Quorum);
     assert_eq!(from.declare.exchanges[0].kind, ExchangeKind::Fanout);
     assert_eq!(to.to_string(), "u/c");
@@ -212,19 +179,13 @@ fn files_that_are_not_there_or_empty() {
         folder.findings(),
         "leveret.yaml: cannot be read: No such file or directory (os error 2)"
     );
-    assert_eq!(
-        node_findings(""),
-        "leveret.yaml: the file is empty: every option has its default"
-    );
+    assert_eq!(node_findings(""), "leveret.yaml: the file is empty: every option has its default");
     assert_eq!(node_findings("bridges: routes\n"), "");
     assert!(node_findings("bridges: nowhere\n").starts_with(
         "leveret.yaml:1:10: bridges: the folder nowhere cannot be read: No such file"
     ));
     let folder = Folder::new().with("leveret.yaml", b"log:\n  level: \xff\n");
-    assert_eq!(
-        folder.findings(),
-        "leveret.yaml:2:10: not UTF-8 text from here on"
-    );
+    assert_eq!(folder.findings(), "leveret.yaml:2:10: not UTF-8 text from here on");
     assert_eq!(
         route_findings("# all commented out\n"),
         "routes/r.yaml: there are no routes in this file"
@@ -235,9 +196,7 @@ fn files_that_are_not_there_or_empty() {
     );
     assert_eq!(route_findings("routes: []\n"), "");
     let folder = Folder::new().with("leveret.yaml", NODE);
-    let folder = folder
-        .with("routes/.hidden.yaml", "x")
-        .with("routes/notes.txt", "x");
+    let folder = folder.with("routes/.hidden.yaml", "x").with("routes/notes.txt", "x");
     assert_eq!(folder.findings(), "");
 }
 
@@ -252,10 +211,7 @@ fn secrets_come_from_files_and_stay_secret() {
     assert_eq!(loaded.node.brokers[0].uri.password(), "hunter2");
     assert_eq!(loaded.node.brokers[1].uri.host(), "b");
     let shown = format!("{loaded:?}{}", describe(&loaded));
-    assert!(
-        !shown.contains("hunter") && !shown.contains("old"),
-        "{shown}"
-    );
+    assert!(!shown.contains("hunter") && !shown.contains("old"), "{shown}");
     for (node, expected) in [
         (
             "{uri: amqp://h, password_file: none}",
@@ -279,10 +235,7 @@ fn secrets_come_from_files_and_stay_secret() {
 #[test]
 fn errors_of_all_files_come_at_once_and_sorted() {
     let folder = Folder::new()
-        .with(
-            "leveret.yaml",
-            "log: {level: loud}\nbridges: routes\nx: 1\n",
-        )
+        .with("leveret.yaml", "log: {level: loud}\nbridges: routes\nx: 1\n")
         .with("routes/b.yaml", "routes: 5\n")
         .with("routes/a.yaml", "routes:\n- {}\n");
     assert_eq!(
@@ -350,18 +303,10 @@ fn the_documentation_has_every_key() {
         (routes, "## nsq", endpoints::NSQ),
         (routes, "## from.amqp", endpoints::AMQP_SOURCE),
         (routes, "## from.amqp.declare", endpoints::SOURCE_DECLARE),
-        (
-            routes,
-            "### from.amqp.declare.bindings",
-            endpoints::SOURCE_BINDING,
-        ),
+        (routes, "### from.amqp.declare.bindings", endpoints::SOURCE_BINDING),
         (routes, "## to.amqp", endpoints::AMQP_TARGET),
         (routes, "## to.amqp.declare", endpoints::TARGET_DECLARE),
-        (
-            routes,
-            "### to.amqp.declare.queues",
-            endpoints::TARGET_QUEUE,
-        ),
+        (routes, "### to.amqp.declare.queues", endpoints::TARGET_QUEUE),
         (routes, "## limit", route_options::LIMIT),
         (routes, "## window", route_options::WINDOW),
         (routes, "## retry", route_options::RETRY),
@@ -373,18 +318,13 @@ fn the_documentation_has_every_key() {
             .unwrap_or_else(|| panic!("no part \"{heading}\""))
             .1;
         let part = part.split("\n#").next().unwrap();
-        let documented: Vec<&str> = part
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-            .collect();
+        let documented: Vec<&str> =
+            part.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         let mut sorted = documented.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, keys, "{heading}");
     }
     for variable in crate::bridge::transform::VARIABLES {
-        assert!(
-            routes.contains(&format!("\n| `{variable}` | ")),
-            "{variable}"
-        );
+        assert!(routes.contains(&format!("\n| `{variable}` | ")), "{variable}");
     }
 }

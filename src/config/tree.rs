@@ -76,14 +76,10 @@ impl Node {
         let Kind::Scalar(scalar) = &self.kind else {
             return self.place;
         };
-        match (
-            scalar.verbatim,
-            offset.and_then(|end| scalar.text.get(..end)),
-        ) {
-            (Some(start), Some(before)) => Place {
-                line: start.line,
-                column: start.column + before.chars().count(),
-            },
+        match (scalar.verbatim, offset.and_then(|end| scalar.text.get(..end))) {
+            (Some(start), Some(before)) => {
+                Place { line: start.line, column: start.column + before.chars().count() }
+            }
             _ => self.place,
         }
     }
@@ -278,18 +274,12 @@ impl<'a> Builder<'a> {
                 value.place = key_place;
             }
             if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let reason = format!(
-                    "the key \"{key}\" is given twice, first in line {}",
-                    first.place.line
-                );
+                let reason =
+                    format!("the key \"{key}\" is given twice, first in line {}", first.place.line);
                 self.report.error(&below, reason);
                 continue;
             }
-            entries.push(Entry {
-                key,
-                place: key_place,
-                value,
-            });
+            entries.push(Entry { key, place: key_place, value });
         }
     }
 
@@ -310,27 +300,19 @@ impl<'a> Builder<'a> {
         let start = place(span);
         let quote = usize::from(style != ScalarStyle::Plain);
         let inner = written.get(quote..written.len().checked_sub(quote)?)?;
-        (inner == text && !text.contains('\n')).then_some(Place {
-            line: start.line,
-            column: start.column + quote,
-        })
+        (inner == text && !text.contains('\n'))
+            .then_some(Place { line: start.line, column: start.column + quote })
     }
 }
 
 fn place(span: &Span) -> Place {
-    Place {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-    }
+    Place { line: span.start.line(), column: span.start.col() + 1 }
 }
 
 fn broken(error: &ScanError) -> Stop {
     let marker = error.marker();
     Stop {
-        place: Place {
-            line: marker.line(),
-            column: marker.col() + 1,
-        },
+        place: Place { line: marker.line(), column: marker.col() + 1 },
         reason: format!("not valid YAML: {}", error.info()),
     }
 }
@@ -348,27 +330,19 @@ mod tests {
     fn outcome(text: &str) -> (Option<Node>, String) {
         let mut report = Report::default();
         let node = parse(text, &Spot::file("f.yaml"), &env, &mut report);
-        let errors = report
-            .finish()
-            .map_or_else(|e| e.to_string(), |_| String::new());
+        let errors = report.finish().map_or_else(|e| e.to_string(), |_| String::new());
         (node, errors)
     }
 
     #[test]
     fn faults_of_the_file_have_a_place() {
         for (text, expected) in [
-            (
-                "a: 1\nb: 2\na: 3\n",
-                "f.yaml:3:1: a: the key \"a\" is given twice, first in line 1",
-            ),
+            ("a: 1\nb: 2\na: 3\n", "f.yaml:3:1: a: the key \"a\" is given twice, first in line 1"),
             (
                 "a:\n  b: {c: 1, c: 2}\n",
                 "f.yaml:2:13: a.b.c: the key \"c\" is given twice, first in line 2",
             ),
-            (
-                "a: !!int 5\n",
-                "f.yaml:1:10: a: tags such as !!int have no meaning here",
-            ),
+            ("a: !!int 5\n", "f.yaml:1:10: a: tags such as !!int have no meaning here"),
             (
                 "a: 1\n---\nb: 2\n",
                 "f.yaml:2:1: a second document starts here; one file holds one document",
@@ -385,14 +359,8 @@ mod tests {
                 "? [a]\n: b\n",
                 "f.yaml:1:3: a key is a plain word, not a list, a mapping or an alias",
             ),
-            (
-                "a: *x\n",
-                "f.yaml:1:4: not valid YAML: while parsing node, found unknown anchor",
-            ),
-            (
-                "a: &x [*x]\n",
-                "f.yaml:1:8: the alias stands inside the value that it names",
-            ),
+            ("a: *x\n", "f.yaml:1:4: not valid YAML: while parsing node, found unknown anchor"),
+            ("a: &x [*x]\n", "f.yaml:1:8: the alias stands inside the value that it names"),
             ("a:\n\t- b\n", "f.yaml:2:2: not valid YAML: tabs disallowed"),
             ("a: [1, 2\n", "f.yaml:1:4: not valid YAML: "),
             ("a: b: c\n", "f.yaml:1:5: not valid YAML: "),
@@ -418,9 +386,7 @@ mod tests {
     fn values_are_read_and_references_replaced() {
         let (node, errors) = outcome("a: ${HOST}\nb: &t [~, \"~\"]\nc: *t\nd:\n");
         assert_eq!(errors, "");
-        let Kind::Mapping(entries) = node.unwrap().kind else {
-            panic!("no mapping")
-        };
+        let Kind::Mapping(entries) = node.unwrap().kind else { panic!("no mapping") };
         let found: Vec<_> = entries.iter().map(|entry| entry.value.found()).collect();
         assert_eq!(found, ["\"rabbit\"", "a list", "a list", "nothing"]);
         assert_eq!(entries[3].value.place, Place { line: 4, column: 1 });

@@ -72,9 +72,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     let unit = unit.trim_start();
-    let Some((_, scale)) = SIZE
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit) || unit.is_empty())
+    let Some((_, scale)) =
+        SIZE.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit) || unit.is_empty())
     else {
         let units = "B, KB, MB, GB, TB, KiB, MiB, GiB or TiB";
         return Err(format!(
@@ -110,9 +109,7 @@ pub(super) fn byte_rate(text: &str) -> Result<Rate, String> {
 
 fn span<'a>(text: &'a str, expected: &str) -> Result<(&'a str, Duration), String> {
     let Some((amount, per)) = text.split_once('/') else {
-        return Err(format!(
-            "{expected}, found \"{text}\" without a span of time"
-        ));
+        return Err(format!("{expected}, found \"{text}\" without a span of time"));
     };
     let seconds = match per.trim() {
         "s" => 1,
@@ -128,11 +125,9 @@ fn span<'a>(text: &'a str, expected: &str) -> Result<(&'a str, Duration), String
 }
 
 fn rate(amount: u64, per: Duration) -> Result<Rate, String> {
-    NonZeroU64::new(amount)
-        .and_then(|amount| Rate::new(amount, per))
-        .ok_or_else(|| {
-            "a limit of zero lets nothing pass; take the route out to stop it".to_owned()
-        })
+    NonZeroU64::new(amount).and_then(|amount| Rate::new(amount, per)).ok_or_else(|| {
+        "a limit of zero lets nothing pass; take the route out to stop it".to_owned()
+    })
 }
 
 fn split_number(text: &str) -> (&str, &str) {
@@ -153,9 +148,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     let digits = u32::try_from(fraction.len()).ok()?;
     let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale)
         / 10_u128.checked_pow(digits)?;
-    whole
-        .checked_mul(scale)?
-        .checked_add(u64::try_from(part).ok()?)
+    whole.checked_mul(scale)?.checked_add(u64::try_from(part).ok()?)
 }
 
 /// The duration as it is written in the configuration.
@@ -259,11 +252,7 @@ mod tests {
             let error = message_rate(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
-        assert!(
-            byte_rate("20Mbit/s")
-                .unwrap_err()
-                .contains("such as 20MiB/s")
-        );
+        assert!(byte_rate("20Mbit/s").unwrap_err().contains("such as 20MiB/s"));
         assert!(byte_rate("0/s").unwrap_err().contains("zero"));
     }
 

@@ -38,15 +38,10 @@ fn unique<'a, K: Hash + Eq>(
 }
 
 fn unique_names(routes: &[PlacedRoute], report: &mut Report) {
-    let uses = routes
-        .iter()
-        .map(|placed| (placed.route.name.as_str(), placed, &placed.name));
+    let uses = routes.iter().map(|placed| (placed.route.name.as_str(), placed, &placed.name));
     unique(uses, |name, _, first, spot| {
         let first = first.whereabouts();
-        report.error(
-            spot,
-            format!("the name \"{name}\" is taken by the route at {first}"),
-        );
+        report.error(spot, format!("the name \"{name}\" is taken by the route at {first}"));
     });
 }
 
@@ -119,11 +114,7 @@ fn queues(routes: &[PlacedRoute], report: &mut Report) {
 }
 
 fn brokers(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
-    let known: Vec<&str> = node
-        .brokers
-        .iter()
-        .map(|broker| broker.name.as_str())
-        .collect();
+    let known: Vec<&str> = node.brokers.iter().map(|broker| broker.name.as_str()).collect();
     for (name, spot) in routes.iter().flat_map(|placed| &placed.brokers) {
         if known.contains(&name.as_str()) {
             continue;
@@ -156,35 +147,16 @@ fn declarations(routes: &[PlacedRoute], report: &mut Report) {
     for placed in routes {
         let source = placed.route.source();
         let from = source.map(|source| (&source.broker, &source.declare, &placed.from));
-        let to = placed
-            .route
-            .targets()
-            .map(|target| (&target.broker, &target.declare, &placed.to));
+        let to = placed.route.targets().map(|target| (&target.broker, &target.declare, &placed.to));
         for (broker, topology, spot) in from.into_iter().chain(to) {
-            let Topology {
-                exchanges, queues, ..
-            } = topology;
+            let Topology { exchanges, queues, .. } = topology;
             for exchange in exchanges {
                 let kind = exchange.kind.as_str();
-                declare(
-                    "exchange",
-                    broker.as_str(),
-                    exchange.name.as_str(),
-                    kind,
-                    spot,
-                    report,
-                );
+                declare("exchange", broker.as_str(), exchange.name.as_str(), kind, spot, report);
             }
             for queue in queues {
                 let kind = queue.kind.as_str();
-                declare(
-                    "queue",
-                    broker.as_str(),
-                    queue.name.as_str(),
-                    kind,
-                    spot,
-                    report,
-                );
+                declare("queue", broker.as_str(), queue.name.as_str(), kind, spot, report);
             }
         }
     }

@@ -58,15 +58,8 @@ impl Alarms {
     pub(super) fn set(&self, at: Instant, channel: Weak<Channel>) {
         let mut heap = self.heap.lock();
         heap.order += 1;
-        let alarm = Alarm {
-            at,
-            order: heap.order,
-            channel,
-        };
-        let is_first = heap
-            .alarms
-            .peek()
-            .is_none_or(|Reverse(first)| at < first.at);
+        let alarm = Alarm { at, order: heap.order, channel };
+        let is_first = heap.alarms.peek().is_none_or(|Reverse(first)| at < first.at);
         heap.alarms.push(Reverse(alarm));
         drop(heap);
         if is_first {
@@ -75,20 +68,12 @@ impl Alarms {
     }
 
     fn next(&self) -> Option<Instant> {
-        self.heap
-            .lock()
-            .alarms
-            .peek()
-            .map(|Reverse(alarm)| alarm.at)
+        self.heap.lock().alarms.peek().map(|Reverse(alarm)| alarm.at)
     }
 
     fn pop_due(&self, now: Instant) -> Option<Weak<Channel>> {
         let mut heap = self.heap.lock();
-        if heap
-            .alarms
-            .peek()
-            .is_none_or(|Reverse(alarm)| alarm.at > now)
-        {
+        if heap.alarms.peek().is_none_or(|Reverse(alarm)| alarm.at > now) {
             return None;
         }
         heap.alarms.pop().map(|Reverse(alarm)| alarm.channel)

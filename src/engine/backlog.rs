@@ -15,10 +15,7 @@ impl Engine {
     /// The topics and channels that are worth keeping, and which are paused.
     #[must_use]
     pub fn metadata(&self) -> Vec<TopicMeta> {
-        let lasting = self
-            .topics()
-            .into_iter()
-            .filter(|topic| !topic.is_ephemeral());
+        let lasting = self.topics().into_iter().filter(|topic| !topic.is_ephemeral());
         lasting
             .map(|topic| {
                 let channels = topic.channels();
@@ -40,10 +37,7 @@ impl Engine {
     /// What the topics owe. To be asked once nothing is published or settled any more.
     #[must_use]
     pub fn backlog(&self) -> Vec<TopicBacklog> {
-        let lasting = self
-            .topics()
-            .into_iter()
-            .filter(|topic| !topic.is_ephemeral());
+        let lasting = self.topics().into_iter().filter(|topic| !topic.is_ephemeral());
         lasting.map(|topic| topic.backlog()).collect()
     }
 
@@ -85,16 +79,13 @@ impl Topic {
         let channels = lasting.map(|channel| (channel.name().to_string(), channel.owed()));
         let channels = channels.collect();
         let feed = self.read();
-        let stored = feed
-            .log
-            .iter(feed.released, feed.log.next())
-            .map(|stored| Owed {
-                seq: stored.seq,
-                timestamp: stored.timestamp,
-                attempts: 0,
-                due: 0,
-                body: stored.body.to_vec(),
-            });
+        let stored = feed.log.iter(feed.released, feed.log.next()).map(|stored| Owed {
+            seq: stored.seq,
+            timestamp: stored.timestamp,
+            attempts: 0,
+            due: 0,
+            body: stored.body.to_vec(),
+        });
         let held = feed.held.iter().map(|held| Owed {
             seq: held.message.seq,
             timestamp: held.message.timestamp,
@@ -103,11 +94,7 @@ impl Topic {
             body: held.message.body.to_vec(),
         });
         let unreleased = stored.chain(held).collect();
-        TopicBacklog {
-            name: self.name().to_string(),
-            unreleased,
-            channels,
-        }
+        TopicBacklog { name: self.name().to_string(), unreleased, channels }
     }
 
     fn restore(&self, unreleased: &[Owed]) {
@@ -117,11 +104,8 @@ impl Topic {
                 feed.log.append(&owed.body, owed.timestamp);
                 continue;
             }
-            let message = Deferred {
-                seq: feed.mint(),
-                timestamp: owed.timestamp,
-                body: own(&owed.body),
-            };
+            let message =
+                Deferred { seq: feed.mint(), timestamp: owed.timestamp, body: own(&owed.body) };
             let delay = Duration::from_nanos(u64::try_from(owed.due).unwrap_or(0));
             feed.held.push(Held { message, delay });
         }
@@ -145,11 +129,7 @@ mod tests {
         topic.channel("gone#ephemeral").unwrap();
         let signal = Arc::<Signal>::default();
         let publish = |topic: &Topic, body: &[u8]| {
-            assert!(
-                topic
-                    .publish(std::iter::once(body), &Arc::default())
-                    .is_ok()
-            );
+            assert!(topic.publish(std::iter::once(body), &Arc::default()).is_ok());
         };
         for body in ["1", "2", "3", "4"] {
             publish(&topic, body.as_bytes());
@@ -172,10 +152,7 @@ mod tests {
         };
         let pull = |consumer: &crate::engine::Consumer| {
             let mut got = Vec::new();
-            let limit = PullLimit {
-                messages: 99,
-                bytes: 99,
-            };
+            let limit = PullLimit { messages: 99, bytes: 99 };
             consumer.pull(limit, clock::now(), |delivery| {
                 let body = String::from_utf8(delivery.body.to_vec()).unwrap();
                 got.push((delivery.id.to_hex(), body, delivery.attempts));
@@ -199,17 +176,9 @@ mod tests {
         let consumer = subscribe(&second);
         consumer.set_ready(9);
         let again = pull(&consumer);
-        let mut bodies: Vec<_> = again
-            .iter()
-            .map(|(_, body, n)| (body.as_str(), *n))
-            .collect();
+        let mut bodies: Vec<_> = again.iter().map(|(_, body, n)| (body.as_str(), *n)).collect();
         bodies.sort_unstable();
         assert_eq!(bodies, [("2", 2), ("3", 1), ("4", 1)]);
-        assert!(
-            again
-                .iter()
-                .any(|(id, body, _)| body == "2" && *id == got[1].0),
-            "the id is kept"
-        );
+        assert!(again.iter().any(|(id, body, _)| body == "2" && *id == got[1].0), "the id is kept");
     }
 }

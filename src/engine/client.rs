@@ -54,10 +54,7 @@ impl Clients {
     pub fn enter(self: &Arc<Self>, client: Arc<Client>) -> Listed {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.clients.lock().insert(number, client);
-        Listed {
-            clients: Arc::clone(self),
-            number,
-        }
+        Listed { clients: Arc::clone(self), number }
     }
 
     /// All of them, in the order in which they came.

@@ -112,11 +112,7 @@ impl Feed {
         if others > 0 {
             self.log.claim(range, others);
         }
-        for channel in self
-            .channels
-            .iter()
-            .filter(|channel| channel.is_ephemeral())
-        {
+        for channel in self.channels.iter().filter(|channel| channel.is_ephemeral()) {
             if let Some(surplus) = channel.bound(&self.log, range, bound) {
                 self.log.settle(&surplus);
             }

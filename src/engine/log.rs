@@ -57,10 +57,7 @@ impl Block {
 
     /// How many of `range` are in this block.
     fn overlap(&self, range: &Range<u64>) -> u64 {
-        range
-            .end
-            .min(self.end())
-            .saturating_sub(range.start.max(self.base))
+        range.end.min(self.end()).saturating_sub(range.start.max(self.base))
     }
 }
 
@@ -84,11 +81,7 @@ pub(crate) struct Log {
 impl Log {
     /// An empty log whose first message gets the sequence number `first`.
     pub(crate) const fn new(first: u64) -> Self {
-        Self {
-            blocks: VecDeque::new(),
-            spare: Vec::new(),
-            next: first,
-        }
+        Self { blocks: VecDeque::new(), spare: Vec::new(), next: first }
     }
 
     /// The sequence number that the next message gets.
@@ -105,11 +98,7 @@ impl Log {
             let start = u32::try_from(block.bodies.len()).unwrap_or(u32::MAX);
             block.bodies.extend_from_slice(body);
             let end = u32::try_from(block.bodies.len()).unwrap_or(u32::MAX);
-            block.entries.push(Entry {
-                start,
-                end,
-                timestamp,
-            });
+            block.entries.push(Entry { start, end, timestamp });
             *block.owed.get_mut() += 1;
         }
         self.next += 1;
@@ -133,10 +122,7 @@ impl Log {
 
     fn index_of(&self, seq: u64) -> Option<usize> {
         let at = self.blocks.partition_point(|block| block.end() <= seq);
-        self.blocks
-            .get(at)
-            .is_some_and(|block| block.base <= seq)
-            .then_some(at)
+        self.blocks.get(at).is_some_and(|block| block.base <= seq).then_some(at)
     }
 
     /// The message with this number, if the log still has it.
@@ -148,40 +134,29 @@ impl Log {
     /// Messages from `from` on, in order, up to but not including `end`; gaps in the numbering are passed over.
     pub(crate) fn iter(&self, from: u64, end: u64) -> impl Iterator<Item = Stored<'_>> {
         let at = self.blocks.partition_point(|block| block.end() <= from);
-        self.blocks
-            .iter()
-            .skip(at)
-            .take_while(move |block| block.base < end)
-            .flat_map(move |block| {
+        self.blocks.iter().skip(at).take_while(move |block| block.base < end).flat_map(
+            move |block| {
                 let range = block.base.max(from)..block.end().min(end);
                 range.filter_map(move |seq| read(block, seq))
-            })
+            },
+        )
     }
 
     /// How many messages of `range` the log holds.
     pub(crate) fn count(&self, range: &Range<u64>) -> u64 {
-        self.overlapping(range)
-            .map(|block| block.overlap(range))
-            .sum()
+        self.overlapping(range).map(|block| block.overlap(range)).sum()
     }
 
     fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Block> {
-        let at = self
-            .blocks
-            .partition_point(|block| block.end() <= range.start);
+        let at = self.blocks.partition_point(|block| block.end() <= range.start);
         let end = range.end;
-        self.blocks
-            .iter()
-            .skip(at)
-            .take_while(move |block| block.base < end)
+        self.blocks.iter().skip(at).take_while(move |block| block.base < end)
     }
 
     /// Adds `claims` to each message of `range`.
     pub(crate) fn claim(&self, range: &Range<u64>, claims: u64) {
         for block in self.overlapping(range) {
-            block
-                .owed
-                .fetch_add(block.overlap(range) * claims, Ordering::AcqRel);
+            block.owed.fetch_add(block.overlap(range) * claims, Ordering::AcqRel);
         }
     }
 
@@ -203,13 +178,10 @@ impl Log {
     /// survivors are better kept one by one. Without this, one stuck message in every block would pin them all.
     pub(crate) fn sparse_before(&self, seq: u64) -> Option<Range<u64>> {
         let read = self.blocks.partition_point(|block| block.end() <= seq);
-        self.blocks
-            .iter()
-            .take(read.saturating_sub(SPARSE_AFTER_BLOCKS))
-            .find_map(|block| {
-                let owed = block.owed.load(Ordering::Acquire);
-                (owed <= block.entries.len() as u64 / 16).then(|| block.base..block.end())
-            })
+        self.blocks.iter().take(read.saturating_sub(SPARSE_AFTER_BLOCKS)).find_map(|block| {
+            let owed = block.owed.load(Ordering::Acquire);
+            (owed <= block.entries.len() as u64 / 16).then(|| block.base..block.end())
+        })
     }
 
     /// Drops the messages from `seq` on, whatever is owed of them; their numbers are not used again.
@@ -261,11 +233,7 @@ fn read(block: &Block, seq: u64) -> Option<Stored<'_>> {
     let at = usize::try_from(seq.checked_sub(block.base)?).ok()?;
     let entry = block.entries.get(at)?;
     let body = block.bodies.get(entry.start as usize..entry.end as usize)?;
-    Some(Stored {
-        seq,
-        timestamp: entry.timestamp,
-        body,
-    })
+    Some(Stored { seq, timestamp: entry.timestamp, body })
 }
 
 #[cfg(test)]
@@ -273,29 +241,18 @@ mod tests {
     use super::*;
 
     fn bodies(log: &Log, from: u64, end: u64) -> Vec<Vec<u8>> {
-        log.iter(from, end)
-            .map(|stored| stored.body.to_vec())
-            .collect()
+        log.iter(from, end).map(|stored| stored.body.to_vec()).collect()
     }
 
     #[test]
     fn numbers_are_consecutive_and_bodies_come_back() {
         let mut log = Log::new(100);
         for n in 0..20_000_u32 {
-            assert_eq!(
-                log.append(&n.to_be_bytes(), i64::from(n)),
-                100 + u64::from(n)
-            );
+            assert_eq!(log.append(&n.to_be_bytes(), i64::from(n)), 100 + u64::from(n));
         }
         assert_eq!(log.next(), 20_100);
-        assert_eq!(
-            log.get(100).map(|s| (s.timestamp, s.body)),
-            Some((0, &[0, 0, 0, 0][..]))
-        );
-        assert_eq!(
-            log.get(20_099).map(|s| s.body),
-            Some(&19_999_u32.to_be_bytes()[..])
-        );
+        assert_eq!(log.get(100).map(|s| (s.timestamp, s.body)), Some((0, &[0, 0, 0, 0][..])));
+        assert_eq!(log.get(20_099).map(|s| s.body), Some(&19_999_u32.to_be_bytes()[..]));
         assert_eq!(log.get(99), None);
         assert_eq!(log.get(20_100), None);
         assert_eq!(bodies(&log, 8_290, 8_295).len(), 5);

@@ -49,11 +49,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            node_id: 0,
-            mem_queue_size: 10_000,
-            max_msg_timeout: Duration::from_secs(15 * 60),
-        }
+        Self { node_id: 0, mem_queue_size: 10_000, max_msg_timeout: Duration::from_secs(15 * 60) }
     }
 }
 
@@ -225,10 +221,6 @@ const fn first_seq(unix_seconds: i64) -> u64 {
     /// 2020-01-01T00:00:00Z.
     const EPOCH: i64 = 1_577_836_800;
     let seconds = unix_seconds.saturating_sub(EPOCH);
-    let seconds = if seconds > 0 {
-        seconds.unsigned_abs()
-    } else {
-        0
-    };
+    let seconds = if seconds > 0 { seconds.unsigned_abs() } else { 0 };
     (seconds << 22) & (feed::DETACHED - 1)
 }

@@ -81,11 +81,7 @@ impl Ticket {
             // Nothing to wait for; nobody else can have set it yet.
             outcome.get_or_init(|| Ok(()));
         }
-        Self(Arc::new(State {
-            outcome,
-            outstanding: AtomicUsize::new(messages),
-            signal,
-        }))
+        Self(Arc::new(State { outcome, outstanding: AtomicUsize::new(messages), signal }))
     }
 
     /// One message is confirmed. `false` if the publish had failed before: the message was counted as failed then.

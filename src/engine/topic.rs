@@ -96,11 +96,7 @@ impl Topic {
         }
         // An ephemeral topic that nobody reads keeps what fits and counts the rest.
         let mut room = if self.ephemeral {
-            self.shared
-                .options
-                .mem_queue_size
-                .max(1)
-                .saturating_sub(feed.unreleased())
+            self.shared.options.mem_queue_size.max(1).saturating_sub(feed.unreleased())
         } else {
             u64::MAX
         };
@@ -145,11 +141,7 @@ impl Topic {
             });
         }
         let seq = feed.mint();
-        let message = Deferred {
-            seq,
-            timestamp,
-            body: own(body),
-        };
+        let message = Deferred { seq, timestamp, body: own(body) };
         feed.held.push(Held { message, delay });
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
@@ -168,13 +160,9 @@ impl Topic {
         let mut feed = self.feed.write();
         let seqs = feed.mint_many(offers.len());
         let feed = RwLockWriteGuard::downgrade(feed);
-        let wanted = feed
-            .channels
-            .iter()
-            .filter(|c| channel.is_none_or(|name| **c.name() == *name));
-        let takers = wanted
-            .filter(|c| c.offer(&feed, seqs.clone(), offers, upstream))
-            .count();
+        let wanted =
+            feed.channels.iter().filter(|c| channel.is_none_or(|name| **c.name() == *name));
+        let takers = wanted.filter(|c| c.offer(&feed, seqs.clone(), offers, upstream)).count();
         drop(feed);
         if takers > 0 {
             self.count(
@@ -202,11 +190,7 @@ impl Topic {
     /// Whether a producer should hold back until its publishes are answered.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.feed
-            .read()
-            .ingress
-            .as_ref()
-            .is_some_and(|ingress| ingress.is_congested())
+        self.feed.read().ingress.as_ref().is_some_and(|ingress| ingress.is_congested())
     }
 
     /// Whether it is deleted: somebody who holds it must look it up anew.
@@ -226,10 +210,7 @@ impl Topic {
     #[must_use]
     pub fn find_channel(&self, name: &str) -> Option<Arc<Channel>> {
         let feed = self.feed.read();
-        let at = feed
-            .channels
-            .binary_search_by(|channel| (**channel.name()).cmp(name))
-            .ok()?;
+        let at = feed.channels.binary_search_by(|channel| (**channel.name()).cmp(name)).ok()?;
         feed.channels.get(at).cloned()
     }
 
@@ -245,10 +226,7 @@ impl Topic {
         if feed.exiting {
             return Err(PublishError::Exiting);
         }
-        let at = match feed
-            .channels
-            .binary_search_by(|channel| (**channel.name()).cmp(name))
-        {
+        let at = match feed.channels.binary_search_by(|channel| (**channel.name()).cmp(name)) {
             Ok(at) => return feed.channels.get(at).cloned().ok_or(PublishError::Exiting),
             Err(at) => at,
         };
@@ -268,8 +246,7 @@ impl Topic {
         feed.channels.insert(at, Arc::clone(&channel));
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
-        self.shared
-            .changed(self.ephemeral || channel.is_ephemeral());
+        self.shared.changed(self.ephemeral || channel.is_ephemeral());
         Ok(channel)
     }
 
@@ -277,16 +254,13 @@ impl Topic {
     /// topic goes with its last channel.
     pub fn delete_channel(&self, name: &str) -> bool {
         let mut feed = self.feed.write();
-        let found = feed
-            .channels
-            .binary_search_by(|channel| (**channel.name()).cmp(name));
+        let found = feed.channels.binary_search_by(|channel| (**channel.name()).cmp(name));
         let Ok(at) = found else { return false };
         let channel = feed.channels.remove(at);
         let is_last = feed.channels.is_empty();
         drop(feed);
         channel.close();
-        self.shared
-            .changed(self.ephemeral || channel.is_ephemeral());
+        self.shared.changed(self.ephemeral || channel.is_ephemeral());
         if is_last
             && self.ephemeral
             && let Some(engine) = self.engine.upgrade()
@@ -379,11 +353,7 @@ fn route<'a>(
         .map(|end| {
             let body = rest.split_to(end - start);
             start = end;
-            Outbound {
-                id: MessageId(node | feed.mint()),
-                timestamp,
-                body,
-            }
+            Outbound { id: MessageId(node | feed.mint()), timestamp, body }
         })
         .collect()
 }

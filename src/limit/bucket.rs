@@ -65,15 +65,12 @@ impl Bucket {
 
     fn new(allowance: &Allowance, units_per_cell: u64, moment: Moment) -> Self {
         let interval = allowance.rate.time_for(units_per_cell);
-        let interval_nanos = u64::try_from(interval.as_nanos())
-            .unwrap_or(u64::MAX)
-            .min(FILL_NANOS_MAX);
+        let interval_nanos =
+            u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).min(FILL_NANOS_MAX);
         let most = FILL_NANOS_MAX / interval_nanos.max(1);
         let cells = (allowance.burst / units_per_cell).min(most).max(1);
-        let burst_cells = u32::try_from(cells)
-            .ok()
-            .and_then(NonZeroU32::new)
-            .unwrap_or(NonZeroU32::MAX);
+        let burst_cells =
+            u32::try_from(cells).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         // `with_period` refuses zero alone, and an interval is never below a nanosecond.
         let quota = Quota::with_period(Duration::from_nanos(interval_nanos))
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MAX))

@@ -66,15 +66,9 @@ impl Limiter {
     #[must_use]
     pub fn new(options: &LimitOptions) -> Self {
         let start = clock::now();
-        let pace = Pace {
-            start,
-            moment: Moment::default(),
-            behind: false,
-        };
+        let pace = Pace { start, moment: Moment::default(), behind: false };
         let bucket = |make: fn(&_, _) -> Bucket, allowance: &Option<_>| {
-            allowance
-                .as_ref()
-                .map(|allowance| make(allowance, pace.moment.clone()))
+            allowance.as_ref().map(|allowance| make(allowance, pace.moment.clone()))
         };
         Self {
             messages: bucket(Bucket::of_messages, &options.messages),

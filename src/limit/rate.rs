@@ -80,11 +80,7 @@ mod tests {
     use super::*;
 
     fn rate(amount: u64, seconds: u64) -> Rate {
-        Rate::new(
-            NonZeroU64::new(amount).unwrap(),
-            Duration::from_secs(seconds),
-        )
-        .unwrap()
+        Rate::new(NonZeroU64::new(amount).unwrap(), Duration::from_secs(seconds)).unwrap()
     }
 
     #[test]
@@ -93,10 +89,7 @@ mod tests {
         assert_eq!(rate(3, 1).time_for(1), Duration::from_nanos(333_333_334));
         assert_eq!(rate(30, 60).time_for(1), Duration::from_secs(2));
         assert_eq!(rate(u64::MAX, 1).time_for(u64::MAX), Duration::from_secs(1));
-        assert_eq!(
-            rate(1, 3600).time_for(u64::MAX),
-            Duration::from_nanos(u64::MAX)
-        );
+        assert_eq!(rate(1, 3600).time_for(u64::MAX), Duration::from_nanos(u64::MAX));
         assert_eq!(rate(30, 60).per_second_ceil(), 1);
         assert_eq!(rate(5000, 1).per_second_ceil(), 5000);
         assert_eq!(rate(300, 60).to_string(), "300/m");

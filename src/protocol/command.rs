@@ -140,10 +140,7 @@ pub struct Fault {
 
 impl Fault {
     fn new(code: ErrorCode, description: impl Into<Vec<u8>>) -> Self {
-        Self {
-            error: Some(ProtocolError::new(code, description)),
-            creates: None,
-        }
+        Self { error: Some(ProtocolError::new(code, description)), creates: None }
     }
 }
 
@@ -211,11 +208,7 @@ impl Parser {
         let Some(at) = memchr::memchr(b'\n', unseen) else {
             self.scanned = window.len();
             return Err(if window.len() == LINE_MAX {
-                Fault {
-                    error: None,
-                    creates: None,
-                }
-                .into()
+                Fault { error: None, creates: None }.into()
             } else {
                 Halt::Incomplete
             });
@@ -223,11 +216,8 @@ impl Parser {
         let end = self.scanned + at;
         let line = window.get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut body = Body {
-            rest: buffer.get(end + 1..).unwrap_or_default(),
-            used: end + 1,
-            ended,
-        };
+        let mut body =
+            Body { rest: buffer.get(end + 1..).unwrap_or_default(), used: end + 1, ended };
         // A line that was found once is found again at once.
         self.scanned = end;
         let command = self.dispatch(line, &mut body, gate, limits)?;
@@ -276,9 +266,8 @@ impl Parser {
         body: &mut Body<'a>,
         limits: &Limits,
     ) -> Result<Command<'a>, Halt> {
-        let name = params
-            .next()
-            .ok_or_else(|| invalid("MPUB insufficient number of parameters"))?;
+        let name =
+            params.next().ok_or_else(|| invalid("MPUB insufficient number of parameters"))?;
         // nsqd really says the code twice.
         let topic = valid_name(name).ok_or_else(|| {
             let name = quoted(name);
@@ -287,16 +276,12 @@ impl Parser {
                 format!("E_BAD_TOPIC MPUB topic name {name} is not valid"),
             )
         })?;
-        self.members(body, limits)
-            .map(|bodies| Command::Mpub { topic, bodies })
-            .map_err(|halt| match halt {
-                Halt::Fault(fault) => Fault {
-                    creates: Some(topic.to_owned()),
-                    ..fault
-                }
-                .into(),
+        self.members(body, limits).map(|bodies| Command::Mpub { topic, bodies }).map_err(|halt| {
+            match halt {
+                Halt::Fault(fault) => Fault { creates: Some(topic.to_owned()), ..fault }.into(),
                 Halt::Incomplete => halt,
-            })
+            }
+        })
     }
 
     fn members<'a>(&mut self, body: &mut Body<'a>, limits: &Limits) -> Result<Bodies<'a>, Halt> {
@@ -326,23 +311,18 @@ impl Parser {
                 .number(|| bad_message(format!("MPUB failed to read message({at}) body size")))?;
             if size <= 0 {
                 return Err(
-                    bad_message(format!("MPUB invalid message({at}) body size {size}")).into(),
+                    bad_message(format!("MPUB invalid message({at}) body size {size}")).into()
                 );
             }
             if size > max {
                 return Err(bad_message(format!("MPUB message too big {size} > {max}")).into());
             }
-            next.take(size, || {
-                bad_message("MPUB failed to read message body".into())
-            })?;
+            next.take(size, || bad_message("MPUB failed to read message body".into()))?;
             self.members_bytes += next.used - body.used;
             self.members += 1;
             *body = next;
         }
-        Ok(Bodies {
-            bytes: all,
-            left: count,
-        })
+        Ok(Bodies { bytes: all, left: count })
     }
 }
 
@@ -433,25 +413,16 @@ fn invalid(text: &str) -> Fault {
 }
 
 fn in_state(word: &str) -> Fault {
-    Fault::new(
-        ErrorCode::Invalid,
-        format!("cannot {word} in current state"),
-    )
+    Fault::new(ErrorCode::Invalid, format!("cannot {word} in current state"))
 }
 
 fn require_init(word: &str, gate: Gate) -> Result<(), Fault> {
-    if gate.phase == Phase::Init {
-        Ok(())
-    } else {
-        Err(in_state(word))
-    }
+    if gate.phase == Phase::Init { Ok(()) } else { Err(in_state(word)) }
 }
 
 /// The name as text, if it is valid. Valid names are ASCII.
 fn valid_name(name: &[u8]) -> Option<&str> {
-    is_valid_name(name)
-        .then(|| std::str::from_utf8(name).ok())
-        .flatten()
+    is_valid_name(name).then(|| std::str::from_utf8(name).ok()).flatten()
 }
 
 /// A decimal number as nsqd reads it: digits only, nothing is 0, too large wraps.
@@ -491,15 +462,9 @@ fn requeue<'a>(params: &mut Params<'a>, gate: Gate, limits: &Limits) -> Result<C
     };
     let id = raw_id(id)?;
     let ms = decimal(delay).ok_or_else(|| {
-        Fault::new(
-            ErrorCode::Invalid,
-            [b"REQ could not parse timeout ", delay].concat(),
-        )
+        Fault::new(ErrorCode::Invalid, [b"REQ could not parse timeout ", delay].concat())
     })?;
-    Ok(Command::Req(
-        id,
-        millis(ms).unwrap_or_default().min(limits.max_req_timeout),
-    ))
+    Ok(Command::Req(id, millis(ms).unwrap_or_default().min(limits.max_req_timeout)))
 }
 
 fn ready<'a>(params: &mut Params<'_>, gate: Gate, limits: &Limits) -> Result<Command<'a>, Fault> {
@@ -512,10 +477,7 @@ fn ready<'a>(params: &mut Params<'_>, gate: Gate, limits: &Limits) -> Result<Com
         return Ok(Command::Rdy(1));
     };
     let parsed = decimal(count).ok_or_else(|| {
-        Fault::new(
-            ErrorCode::Invalid,
-            [b"RDY could not parse count ", count].concat(),
-        )
+        Fault::new(ErrorCode::Invalid, [b"RDY could not parse count ", count].concat())
     })?;
     let (signed, max) = (parsed.cast_signed(), limits.max_rdy_count);
     if signed < 0 || signed > max {
@@ -533,10 +495,7 @@ fn subscribe<'a>(params: &mut Params<'a>, gate: Gate) -> Result<Command<'a>, Fau
         return Err(invalid("SUB insufficient number of parameters"));
     };
     let bad = |code, what: &str, name: &[u8]| {
-        Fault::new(
-            code,
-            format!("SUB {what} name {} is not valid", quoted(name)),
-        )
+        Fault::new(code, format!("SUB {what} name {} is not valid", quoted(name)))
     };
     let topic = valid_name(topic).ok_or_else(|| bad(ErrorCode::BadTopic, "topic", topic))?;
     let channel =
@@ -557,14 +516,9 @@ fn publish<'a>(
     body: &mut Body<'a>,
     limits: &Limits,
 ) -> Result<Command<'a>, Halt> {
-    let name = params
-        .next()
-        .ok_or_else(|| invalid("PUB insufficient number of parameters"))?;
+    let name = params.next().ok_or_else(|| invalid("PUB insufficient number of parameters"))?;
     let topic = topic_of("PUB", name)?;
-    Ok(Command::Pub {
-        topic,
-        body: body.message("PUB", limits)?,
-    })
+    Ok(Command::Pub { topic, body: body.message("PUB", limits)? })
 }
 
 fn publish_deferred<'a>(
@@ -577,21 +531,11 @@ fn publish_deferred<'a>(
     };
     let topic = topic_of("DPUB", name)?;
     let ms = decimal(delay).ok_or_else(|| {
-        Fault::new(
-            ErrorCode::Invalid,
-            [b"DPUB could not parse timeout ", delay].concat(),
-        )
+        Fault::new(ErrorCode::Invalid, [b"DPUB could not parse timeout ", delay].concat())
     })?;
     let max = limits.max_req_timeout;
-    let defer = millis(ms).filter(|defer| *defer <= max).ok_or_else(|| {
-        invalid(&format!(
-            "DPUB timeout {ms} out of range 0-{}",
-            max.as_millis()
-        ))
-    })?;
-    Ok(Command::Dpub {
-        topic,
-        defer,
-        body: body.message("DPUB", limits)?,
-    })
+    let defer = millis(ms)
+        .filter(|defer| *defer <= max)
+        .ok_or_else(|| invalid(&format!("DPUB timeout {ms} out of range 0-{}", max.as_millis())))?;
+    Ok(Command::Dpub { topic, defer, body: body.message("DPUB", limits)? })
 }

@@ -71,10 +71,7 @@ pub fn push_pub(out: &mut Vec<u8>, topic: &str, body: &[u8]) {
 
 /// `DPUB`, with a delay of `defer_ms`.
 pub fn push_dpub(out: &mut Vec<u8>, topic: &str, defer_ms: u64, body: &[u8]) {
-    push_line(
-        out,
-        &[b"DPUB", topic.as_bytes(), defer_ms.to_string().as_bytes()],
-    );
+    push_line(out, &[b"DPUB", topic.as_bytes(), defer_ms.to_string().as_bytes()]);
     push_body(out, body);
 }
 

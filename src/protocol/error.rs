@@ -82,10 +82,7 @@ impl ProtocolError {
     /// An error with this description.
     #[must_use]
     pub fn new(code: ErrorCode, description: impl Into<Vec<u8>>) -> Self {
-        Self {
-            code,
-            description: description.into(),
-        }
+        Self { code, description: description.into() }
     }
 
     /// The frame's data. Not always UTF-8: message ids are echoed as they came.
@@ -176,13 +173,7 @@ mod tests {
         assert!(!ErrorCode::ReqFailed.is_fatal());
         assert!(!ErrorCode::TouchFailed.is_fatal());
         assert!(ErrorCode::PubFailed.is_fatal());
-        assert_eq!(
-            ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes(),
-            b"E_BAD_PROTOCOL"
-        );
-        assert_eq!(
-            ProtocolError::new(ErrorCode::Invalid, "x y").to_string(),
-            "E_INVALID x y"
-        );
+        assert_eq!(ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes(), b"E_BAD_PROTOCOL");
+        assert_eq!(ProtocolError::new(ErrorCode::Invalid, "x y").to_string(), "E_INVALID x y");
     }
 }

@@ -139,25 +139,16 @@ mod tests {
         assert_eq!(out, b"\0\0\0\x05\0\0\0\x01E");
         out.clear();
         push_message(&mut out, MessageId(0xab), 1, 2, b"body");
-        assert_eq!(
-            out,
-            b"\0\0\0\x22\0\0\0\x02\0\0\0\0\0\0\0\x01\0\x0200000000000000abbody"
-        );
+        assert_eq!(out, b"\0\0\0\x22\0\0\0\x02\0\0\0\0\0\0\0\x01\0\x0200000000000000abbody");
         for cut in 0..out.len() {
             assert_eq!(read_frame(&out[..cut], 100), Ok(None), "cut at {cut}");
         }
         let (frame, length) = read_frame(&out, 100).unwrap().unwrap();
         assert_eq!((frame.kind, length), (FrameType::Message, out.len()));
         let message = read_message(frame.data).unwrap();
-        assert_eq!(
-            (message.timestamp, message.attempts, message.body),
-            (1, 2, &b"body"[..])
-        );
+        assert_eq!((message.timestamp, message.attempts, message.body), (1, 2, &b"body"[..]));
         assert_eq!(read_frame(&out, 8), Err(FrameError::Size(0x22)));
-        assert_eq!(
-            read_frame(b"\0\0\0\x04\0\0\0\x09", 8),
-            Err(FrameError::Type(9))
-        );
+        assert_eq!(read_frame(b"\0\0\0\x04\0\0\0\x09", 8), Err(FrameError::Type(9)));
         assert_eq!(read_message(b"short"), None);
     }
 }

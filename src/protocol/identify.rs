@@ -218,19 +218,10 @@ pub fn negotiate(
         let text = "cannot enable both deflate and snappy compression";
         return Err(ProtocolError::new(ErrorCode::IdentifyFailed, text));
     }
-    let asked = if deflate && request.deflate_level > 0 {
-        request.deflate_level
-    } else {
-        6
-    };
+    let asked = if deflate && request.deflate_level > 0 { request.deflate_level } else { 6 };
     let level = asked.min(offer.max_deflate_level);
-    let mut agreed = Agreed {
-        settings,
-        tls,
-        snappy,
-        deflate: deflate.then_some(level),
-        reply: b"OK".to_vec(),
-    };
+    let mut agreed =
+        Agreed { settings, tls, snappy, deflate: deflate.then_some(level), reply: b"OK".to_vec() };
     if negotiates {
         agreed.reply = reply(offer, &agreed, level);
     }
@@ -252,10 +243,7 @@ fn reply(offer: &Offer, agreed: &Agreed, deflate_level: i64) -> Vec<u8> {
         sample_rate: settings.sample_rate,
         auth_required: offer.auth_required,
         output_buffer_size: settings.output_buffer_size,
-        output_buffer_timeout: settings
-            .output_buffer_timeout
-            .unwrap_or_default()
-            .as_millis(),
+        output_buffer_timeout: settings.output_buffer_timeout.unwrap_or_default().as_millis(),
         topology_region: &offer.topology_region,
         topology_zone: &offer.topology_zone,
     };
@@ -284,12 +272,8 @@ fn settings(
         -1 => None,
         0 => current.output_buffer_timeout,
         _ => Some(
-            within(
-                asked,
-                offer.min_output_buffer_timeout,
-                offer.max_output_buffer_timeout,
-            )
-            .ok_or_else(|| bad(format!("output buffer timeout ({asked}) is invalid")))?,
+            within(asked, offer.min_output_buffer_timeout, offer.max_output_buffer_timeout)
+                .ok_or_else(|| bad(format!("output buffer timeout ({asked}) is invalid")))?,
         ),
     };
     let asked = request.output_buffer_size;
@@ -366,10 +350,7 @@ mod tests {
             Request::parse(br#" {"Client_ID":"a","CLIENT_ID":"b","x":[1],"msg_timeout":null} "#);
         assert_eq!(request.unwrap().client_id, "b");
         assert_eq!(Request::parse(b"null").unwrap(), Request::default());
-        assert_eq!(
-            Request::parse(b"{\"hostname\":\"\xff\"}").unwrap().hostname,
-            "\u{fffd}"
-        );
+        assert_eq!(Request::parse(b"{\"hostname\":\"\xff\"}").unwrap().hostname, "\u{fffd}");
         for bad in [
             "",
             "[]",
@@ -382,56 +363,26 @@ mod tests {
             r#"{"snappy":1}"#,
         ] {
             let error = run(bad).unwrap_err();
-            assert_eq!(
-                error, "E_BAD_BODY IDENTIFY failed to decode JSON body",
-                "{bad}"
-            );
+            assert_eq!(error, "E_BAD_BODY IDENTIFY failed to decode JSON body", "{bad}");
         }
     }
 
     #[test]
     fn bounds_and_texts_are_nsqds() {
         for (json, text) in [
-            (
-                r#"{"heartbeat_interval":999}"#,
-                "heartbeat interval (999) is invalid",
-            ),
-            (
-                r#"{"heartbeat_interval":60001}"#,
-                "heartbeat interval (60001) is invalid",
-            ),
-            (
-                r#"{"heartbeat_interval":-2,"msg_timeout":1}"#,
-                "heartbeat interval (-2) is invalid",
-            ),
-            (
-                r#"{"output_buffer_timeout":24}"#,
-                "output buffer timeout (24) is invalid",
-            ),
-            (
-                r#"{"output_buffer_timeout":30001}"#,
-                "output buffer timeout (30001) is invalid",
-            ),
-            (
-                r#"{"output_buffer_size":63}"#,
-                "output buffer size (63) is invalid",
-            ),
-            (
-                r#"{"output_buffer_size":65537}"#,
-                "output buffer size (65537) is invalid",
-            ),
+            (r#"{"heartbeat_interval":999}"#, "heartbeat interval (999) is invalid"),
+            (r#"{"heartbeat_interval":60001}"#, "heartbeat interval (60001) is invalid"),
+            (r#"{"heartbeat_interval":-2,"msg_timeout":1}"#, "heartbeat interval (-2) is invalid"),
+            (r#"{"output_buffer_timeout":24}"#, "output buffer timeout (24) is invalid"),
+            (r#"{"output_buffer_timeout":30001}"#, "output buffer timeout (30001) is invalid"),
+            (r#"{"output_buffer_size":63}"#, "output buffer size (63) is invalid"),
+            (r#"{"output_buffer_size":65537}"#, "output buffer size (65537) is invalid"),
             (r#"{"sample_rate":100}"#, "sample rate (100) is invalid"),
             (r#"{"sample_rate":-1}"#, "sample rate (-1) is invalid"),
             (r#"{"msg_timeout":999}"#, "msg timeout (999) is invalid"),
-            (
-                r#"{"msg_timeout":900001}"#,
-                "msg timeout (900001) is invalid",
-            ),
+            (r#"{"msg_timeout":900001}"#, "msg timeout (900001) is invalid"),
         ] {
-            assert_eq!(
-                run(json).unwrap_err(),
-                format!("E_BAD_BODY IDENTIFY {text}")
-            );
+            assert_eq!(run(json).unwrap_err(), format!("E_BAD_BODY IDENTIFY {text}"));
         }
         let agreed =
             run(r#"{"heartbeat_interval":-1,"output_buffer_size":-1,"output_buffer_timeout":100}"#)
@@ -463,20 +414,12 @@ mod tests {
         let both = r#"{"feature_negotiation":true,"snappy":true,"deflate":true}"#;
         let text = "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression";
         assert_eq!(run(both).unwrap_err(), text);
-        assert!(
-            run(r#"{"snappy":true,"deflate":true}"#)
-                .unwrap()
-                .deflate
-                .is_none()
-        );
+        assert!(run(r#"{"snappy":true,"deflate":true}"#).unwrap().deflate.is_none());
         let level = |level: i64| {
             let json =
                 format!(r#"{{"feature_negotiation":true,"deflate":true,"deflate_level":{level}}}"#);
             run(&json).unwrap().deflate
         };
-        assert_eq!(
-            [level(0), level(-3), level(4), level(9)],
-            [Some(6), Some(6), Some(4), Some(6)]
-        );
+        assert_eq!([level(0), level(-3), level(4), level(9)], [Some(6), Some(6), Some(4), Some(6)]);
     }
 }

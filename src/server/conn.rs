@@ -47,25 +47,16 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Ok(Ok(magic)) if magic == *MAGIC_V2 => {}
         Ok(Ok(_)) => {
             let mut out = Vec::new();
-            frame::push_error(
-                &mut out,
-                &ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes(),
-            );
+            frame::push_error(&mut out, &ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes());
             finish(stream, &out).await;
             return;
         }
         Ok(Err(error)) => return tracing::debug!(peer, %error, "no magic"),
         Err(_) => return tracing::debug!(peer, "no magic in time"),
     }
-    let host = peer
-        .rsplit_once(':')
-        .map_or("", |(host, _)| host.trim_matches(['[', ']']))
-        .to_owned();
-    let identity = Identity {
-        client_id: host.clone(),
-        hostname: host,
-        ..Identity::default()
-    };
+    let host =
+        peer.rsplit_once(':').map_or("", |(host, _)| host.trim_matches(['[', ']'])).to_owned();
+    let identity = Identity { client_id: host.clone(), hostname: host, ..Identity::default() };
     let client = Arc::new(Client::new(peer.clone(), clock::unix_seconds(), identity));
     let listed = engine.clients().enter(Arc::clone(&client));
     let signal = Arc::<Signal>::default();
@@ -83,12 +74,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let end = conn.serve(&mut stop, options.shutdown_timeout).await;
     tracing::debug!(peer, reason = end, "client gone");
-    let Conn {
-        stream,
-        session,
-        written,
-        ..
-    } = conn;
+    let Conn { stream, session, written, .. } = conn;
     finish(stream, session.out.get(written..).unwrap_or_default()).await;
     drop(session);
     drop(listed);
@@ -246,18 +232,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// The next moment at which [`Conn::overdue`] has something to do.
     fn next_deadline(&self) -> Option<Instant> {
         let beat = self.beat.map(|(at, interval)| at + interval);
-        let silence = self
-            .session
-            .silence_max()
-            .map(|silence| self.heard + silence);
-        let write = self
-            .has_output()
-            .then(|| Some(self.wrote + self.session.heartbeat()?))
-            .flatten();
-        [beat, silence, write, self.stop_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let silence = self.session.silence_max().map(|silence| self.heard + silence);
+        let write =
+            self.has_output().then(|| Some(self.wrote + self.session.heartbeat()?)).flatten();
+        [beat, silence, write, self.stop_at].into_iter().flatten().min()
     }
 
     async fn wait(&mut self, burst: Burst, stop: &mut watch::Receiver<bool>) -> io::Result<Event> {

@@ -87,16 +87,11 @@ impl Session {
 
     /// How long the client may be silent.
     pub(super) fn silence_max(&self) -> Option<Duration> {
-        self.settings
-            .heartbeat_interval
-            .map(|interval| interval * 2)
+        self.settings.heartbeat_interval.map(|interval| interval * 2)
     }
 
     fn gate(&self) -> Gate {
-        Gate {
-            phase: self.phase,
-            heartbeats: self.settings.heartbeat_interval.is_some(),
-        }
+        Gate { phase: self.phase, heartbeats: self.settings.heartbeat_interval.is_some() }
     }
 
     /// Handles every complete command of `input` and takes it out of there.
@@ -147,11 +142,7 @@ impl Session {
     fn is_congested(&self) -> bool {
         let open = self.replies.open();
         open >= OPEN_MAX
-            || (open > 0
-                && self
-                    .topic
-                    .as_ref()
-                    .is_some_and(|topic| topic.is_congested()))
+            || (open > 0 && self.topic.as_ref().is_some_and(|topic| topic.is_congested()))
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -167,8 +158,7 @@ impl Session {
     }
 
     fn fail(&mut self, code: ErrorCode, text: impl Into<Vec<u8>>) {
-        self.replies
-            .fail(&mut self.out, &ProtocolError::new(code, text));
+        self.replies.fail(&mut self.out, &ProtocolError::new(code, text));
     }
 
     /// Does what a command says. FIN, REQ and TOUCH come in runs: see [`Session::settle`].
@@ -276,13 +266,8 @@ impl Session {
         channel: &str,
         subscriber: Subscriber,
     ) -> Result<Consumer, SubscribeError> {
-        let topic = self
-            .engine
-            .topic(topic)
-            .map_err(|_| SubscribeError::Exiting)?;
-        let channel = topic
-            .channel(channel)
-            .map_err(|_| SubscribeError::Exiting)?;
+        let topic = self.engine.topic(topic).map_err(|_| SubscribeError::Exiting)?;
+        let channel = topic.channel(channel).map_err(|_| SubscribeError::Exiting)?;
         channel.subscribe(subscriber, self.options.max_channel_consumers)
     }
 
@@ -364,24 +349,13 @@ impl Session {
             return false;
         }
         loop {
-            let Some(bytes) = OUT_MAX
-                .checked_sub(self.out.len())
-                .filter(|bytes| *bytes > 0)
-            else {
+            let Some(bytes) = OUT_MAX.checked_sub(self.out.len()).filter(|bytes| *bytes > 0) else {
                 return true;
             };
             let out = &mut self.out;
-            let limit = PullLimit {
-                messages: u64::MAX,
-                bytes,
-            };
+            let limit = PullLimit { messages: u64::MAX, bytes };
             let pulled = consumer.pull(limit, now, |delivery| {
-                let Delivery {
-                    id,
-                    timestamp,
-                    attempts,
-                    body,
-                } = delivery;
+                let Delivery { id, timestamp, attempts, body } = delivery;
                 frame::push_message(out, id, timestamp, attempts, body);
             });
             if !pulled.more {
@@ -394,26 +368,19 @@ impl Session {
 /// Settles one message. `Err(None)` for a command of another kind.
 fn settle(settling: &mut Settling<'_>, command: Command<'_>) -> Result<(), Option<ProtocolError>> {
     let failed = |code, word: &str, id: &[u8; MessageId::LEN], error: SettleError| {
-        let text = [
-            word.as_bytes(),
-            b" ",
-            id,
-            b" failed ",
-            error.to_string().as_bytes(),
-        ]
-        .concat();
+        let text = [word.as_bytes(), b" ", id, b" failed ", error.to_string().as_bytes()].concat();
         Some(ProtocolError::new(code, text))
     };
     match command {
-        Command::Fin(id) => settling
-            .finish(id)
-            .map_err(|error| failed(ErrorCode::FinFailed, "FIN", id, error)),
+        Command::Fin(id) => {
+            settling.finish(id).map_err(|error| failed(ErrorCode::FinFailed, "FIN", id, error))
+        }
         Command::Req(id, delay) => settling
             .requeue(id, delay)
             .map_err(|error| failed(ErrorCode::ReqFailed, "REQ", id, error)),
-        Command::Touch(id) => settling
-            .touch(id)
-            .map_err(|error| failed(ErrorCode::TouchFailed, "TOUCH", id, error)),
+        Command::Touch(id) => {
+            settling.touch(id).map_err(|error| failed(ErrorCode::TouchFailed, "TOUCH", id, error))
+        }
         _ => Err(None),
     }
 }

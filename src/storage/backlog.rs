@@ -122,10 +122,7 @@ pub fn load(folder: &Path) -> Result<Loaded, StorageError> {
         offset: (bytes.len() - rest) as u64,
         reason: reason.into(),
     })?;
-    Ok(Loaded {
-        topics,
-        path: Some(path),
-    })
+    Ok(Loaded { topics, path: Some(path) })
 }
 
 /// Parses the file, or says how many bytes were left and what is wrong there.
@@ -145,10 +142,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<TopicBacklog>, (usize, &'static str)> {
         };
         let text = || String::from_utf8(payload.to_vec()).map_err(|_| wrong);
         match kind {
-            b'T' => topics.push(TopicBacklog {
-                name: text()?,
-                ..TopicBacklog::default()
-            }),
+            b'T' => topics.push(TopicBacklog { name: text()?, ..TopicBacklog::default() }),
             b'E' => {
                 return if rest.is_empty() {
                     Ok(topics)
@@ -199,13 +193,7 @@ mod tests {
     use crate::storage::tests::folder;
 
     fn sample() -> Vec<TopicBacklog> {
-        let owed = |seq: u64| Owed {
-            seq,
-            timestamp: -5,
-            attempts: 3,
-            due: 9,
-            body: vec![7; 5],
-        };
+        let owed = |seq: u64| Owed { seq, timestamp: -5, attempts: 3, due: 9, body: vec![7; 5] };
         vec![
             TopicBacklog {
                 name: "a".into(),
@@ -228,14 +216,7 @@ mod tests {
         assert_eq!(loaded.topics, sample());
         loaded.discard().unwrap();
         assert!(load(&folder).unwrap().topics.is_empty());
-        save(
-            &folder,
-            &[TopicBacklog {
-                name: "idle".into(),
-                ..TopicBacklog::default()
-            }],
-        )
-        .unwrap();
+        save(&folder, &[TopicBacklog { name: "idle".into(), ..TopicBacklog::default() }]).unwrap();
         assert_eq!(io::read(&folder.join(FILE)).unwrap(), None);
     }
 
@@ -251,15 +232,7 @@ mod tests {
             assert!(parse(&good[..at]).is_err(), "cut at {at}");
         }
         io::replace(&folder.join(FILE), |writer| writer.write_all(&good[..12])).unwrap();
-        assert!(
-            load(&folder)
-                .unwrap_err()
-                .to_string()
-                .contains("damaged at byte 8")
-        );
-        assert!(
-            io::read(&folder.join(FILE)).unwrap().is_some(),
-            "it is left for a look"
-        );
+        assert!(load(&folder).unwrap_err().to_string().contains("damaged at byte 8"));
+        assert!(io::read(&folder.join(FILE)).unwrap().is_some(), "it is left for a look");
     }
 }

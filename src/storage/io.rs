@@ -10,11 +10,7 @@ use super::StorageError;
 pub(super) type File = std::fs::File;
 
 pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> StorageError {
-    StorageError::Io {
-        what,
-        path: path.into(),
-        source,
-    }
+    StorageError::Io { what, path: path.into(), source }
 }
 
 /// Opens a folder, to lock or sync it.
@@ -53,15 +49,9 @@ pub(super) fn replace(
     fill(&mut writer)
         .and_then(|()| writer.flush())
         .map_err(|error| failed("write", &draft, error))?;
-    let file = writer
-        .into_inner()
-        .map_err(|error| failed("write", &draft, error.into_error()))?;
-    file.sync_all()
-        .map_err(|error| failed("sync", &draft, error))?;
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the folder is synced right below"
-    )]
+    let file = writer.into_inner().map_err(|error| failed("write", &draft, error.into_error()))?;
+    file.sync_all().map_err(|error| failed("sync", &draft, error))?;
+    #[allow(clippy::disallowed_methods, reason = "the folder is synced right below")]
     std::fs::rename(&draft, path).map_err(|error| failed("rename", &draft, error))?;
     sync_folder(folder)
 }
@@ -73,12 +63,6 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    open_folder(folder)?
-        .sync_all()
-        .map_err(|error| failed("sync", folder, error))
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    open_folder(folder)?.sync_all().map_err(|error| failed("sync", folder, error))
 }

@@ -30,9 +30,7 @@ impl DataLock {
     pub fn acquire(folder: &Path) -> Result<Self, StorageError> {
         let handle = open_folder(folder)?;
         handle.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StorageError::Locked {
-                path: folder.into(),
-            },
+            TryLockError::WouldBlock => StorageError::Locked { path: folder.into() },
             TryLockError::Error(error) => failed("lock", folder, error),
         })?;
         let probe = folder.join("leveret.probe");

@@ -19,11 +19,7 @@ pub struct TopicMeta {
     #[serde(default)]
     pub paused: bool,
     /// Its channels.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        serialize_with = "empty_is_null"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", serialize_with = "empty_is_null")]
     pub channels: Vec<ChannelMeta>,
 }
 
@@ -39,11 +35,7 @@ pub struct ChannelMeta {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        serialize_with = "empty_is_null"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", serialize_with = "empty_is_null")]
     topics: Vec<TopicMeta>,
     #[serde(default)]
     version: String,
@@ -62,11 +54,7 @@ where
     S: serde::Serializer,
     T: Serialize,
 {
-    if list.is_empty() {
-        serializer.serialize_none()
-    } else {
-        list.serialize(serializer)
-    }
+    if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -82,10 +70,8 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
     let Some(bytes) = io::read(&path)? else {
         return Ok((Vec::new(), Vec::new()));
     };
-    let file: File = serde_json::from_slice(&bytes).map_err(|error| StorageError::Metadata {
-        path,
-        reason: error.to_string(),
-    })?;
+    let file: File = serde_json::from_slice(&bytes)
+        .map_err(|error| StorageError::Metadata { path, reason: error.to_string() })?;
     let mut invalid = Vec::new();
     let mut keep = |name: &str| {
         let is_valid = is_valid_name(name.as_bytes());
@@ -107,13 +93,8 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
 /// # Errors
 /// It cannot be written.
 pub fn save(folder: &Path, topics: Vec<TopicMeta>) -> Result<(), StorageError> {
-    let file = File {
-        topics,
-        version: VERSION.into(),
-    };
-    io::replace(&path(folder), |writer| {
-        Ok(serde_json::to_writer(writer, &file)?)
-    })
+    let file = File { topics, version: VERSION.into() };
+    io::replace(&path(folder), |writer| Ok(serde_json::to_writer(writer, &file)?))
 }
 
 #[cfg(test)]
@@ -127,21 +108,10 @@ mod tests {
         save(&folder, Vec::new()).unwrap();
         let text = || String::from_utf8(io::read(&path(&folder)).unwrap().unwrap()).unwrap();
         assert_eq!(text(), r#"{"topics":null,"version":"1.3.0"}"#);
-        let channels = vec![ChannelMeta {
-            name: "c".into(),
-            paused: true,
-        }];
+        let channels = vec![ChannelMeta { name: "c".into(), paused: true }];
         let topics = vec![
-            TopicMeta {
-                name: "t".into(),
-                paused: false,
-                channels,
-            },
-            TopicMeta {
-                name: "u".into(),
-                paused: true,
-                channels: Vec::new(),
-            },
+            TopicMeta { name: "t".into(), paused: false, channels },
+            TopicMeta { name: "u".into(), paused: true, channels: Vec::new() },
         ];
         save(&folder, topics.clone()).unwrap();
         assert_eq!(
@@ -164,10 +134,9 @@ mod tests {
             io::replace(&path(&folder), |writer| writer.write_all(text.as_bytes())).unwrap();
             match topics {
                 Some(count) => assert_eq!(load(&folder).unwrap().0.len(), count, "{text}"),
-                None => assert!(
-                    load(&folder).unwrap_err().to_string().contains("nsqd.dat"),
-                    "{text}"
-                ),
+                None => {
+                    assert!(load(&folder).unwrap_err().to_string().contains("nsqd.dat"), "{text}")
+                }
             }
         }
     }

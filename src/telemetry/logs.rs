@@ -40,10 +40,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::default(),
-        }
+        Self { level: "info".to_owned(), format: LogFormat::default() }
     }
 }
 
@@ -106,10 +103,7 @@ fn level(word: &str) -> Option<&'static str> {
 fn filter(wanted: &str) -> Result<EnvFilter, LogError> {
     let directives = directives(wanted)?;
     let parsed = EnvFilter::builder().parse(&directives);
-    parsed.map_err(|source| LogError::Directive {
-        level: wanted.to_owned(),
-        source,
-    })
+    parsed.map_err(|source| LogError::Directive { level: wanted.to_owned(), source })
 }
 
 /// What `wanted` is for [`EnvFilter`].
@@ -156,10 +150,7 @@ mod tests {
     fn logged(level: &str, format: LogFormat) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let options = LogOptions {
-            level: level.to_owned(),
-            format,
-        };
+        let options = LogOptions { level: level.to_owned(), format };
         let subscriber = subscriber(&options, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("quiet");
@@ -173,14 +164,8 @@ mod tests {
     #[test]
     fn a_level_is_that_of_our_own_modules() {
         let text = logged("INFO", LogFormat::Text);
-        assert!(
-            text.contains("heard") && text.contains("route=\"orders\""),
-            "{text}"
-        );
-        assert!(
-            !text.contains("quiet") && !text.contains("chatter"),
-            "{text}"
-        );
+        assert!(text.contains("heard") && text.contains("route=\"orders\""), "{text}");
+        assert!(!text.contains("quiet") && !text.contains("chatter"), "{text}");
         assert!(logged("debug", LogFormat::Text).contains("quiet"));
         assert_eq!(logged("fatal", LogFormat::Text), "");
         assert!(logged("warn,lapin=info", LogFormat::Text).contains("chatter"));
@@ -190,10 +175,7 @@ mod tests {
     fn json_is_one_object_a_line() {
         let text = logged("info", LogFormat::Json);
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
-        assert_eq!(
-            (&line["message"], &line["route"]),
-            (&"heard".into(), &"orders".into())
-        );
+        assert_eq!((&line["message"], &line["route"]), (&"heard".into(), &"orders".into()));
     }
 
     #[test]
@@ -202,13 +184,7 @@ mod tests {
             let error = filter(bad).unwrap_err().to_string();
             assert!(error.starts_with("log level \""), "{bad}: {error}");
         }
-        for good in [
-            "Trace",
-            "off",
-            "fatal",
-            "info, leveret::bridge=debug",
-            "[task]=trace",
-        ] {
+        for good in ["Trace", "off", "fatal", "info, leveret::bridge=debug", "[task]=trace"] {
             assert!(filter(good).is_ok(), "{good}");
         }
     }

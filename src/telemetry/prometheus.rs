@@ -43,16 +43,9 @@ pub struct Exposed<'a> {
 #[must_use]
 pub fn render(exposed: &Exposed<'_>) -> String {
     let mut page = Page::default();
-    let version = [
-        ("version", exposed.version),
-        ("nsq_version", exposed.nsq_version),
-    ];
-    page.family(
-        "leveret_build_info",
-        Kind::Gauge,
-        "What is running; always 1.",
-    )
-    .sample(&version, 1_u64);
+    let version = [("version", exposed.version), ("nsq_version", exposed.nsq_version)];
+    page.family("leveret_build_info", Kind::Gauge, "What is running; always 1.")
+        .sample(&version, 1_u64);
     let node = NodeRow {
         start_time: exposed.start_time,
         healthy: exposed.healthy,
@@ -82,29 +75,21 @@ struct NodeRow {
 }
 
 const NODE: &[Column<NodeRow>] = &[
-    gauge(
-        "leveret_start_time_seconds",
-        "When the node started, Unix time.",
-        |node| u64::try_from(node.start_time).ok().into(),
-    ),
-    gauge("leveret_healthy", "Whether /ping says OK.", |node| {
-        node.healthy.into()
+    gauge("leveret_start_time_seconds", "When the node started, Unix time.", |node| {
+        u64::try_from(node.start_time).ok().into()
     }),
-    gauge(
-        "leveret_process_resident_memory_bytes",
-        "Resident memory of the process.",
-        |node| node.process.map(|process| process.resident_bytes).into(),
-    ),
+    gauge("leveret_healthy", "Whether /ping says OK.", |node| node.healthy.into()),
+    gauge("leveret_process_resident_memory_bytes", "Resident memory of the process.", |node| {
+        node.process.map(|process| process.resident_bytes).into()
+    }),
     counter(
         "leveret_process_cpu_seconds_total",
         "Processor time of the process, user and system.",
         |node| node.process.map(|process| process.cpu_seconds).into(),
     ),
-    gauge(
-        "leveret_client_connections",
-        "Connections of NSQ clients.",
-        |node| node.connections.into(),
-    ),
+    gauge("leveret_client_connections", "Connections of NSQ clients.", |node| {
+        node.connections.into()
+    }),
 ];
 
 struct TopicRow {
@@ -117,16 +102,8 @@ struct TopicRow {
 }
 
 const TOPIC: &[Column<TopicRow>] = &[
-    gauge(
-        "leveret_topic_depth",
-        "Messages that no channel has got yet.",
-        |row| row.depth.into(),
-    ),
-    counter(
-        "leveret_topic_messages_total",
-        "Messages published.",
-        |row| row.messages.into(),
-    ),
+    gauge("leveret_topic_depth", "Messages that no channel has got yet.", |row| row.depth.into()),
+    counter("leveret_topic_messages_total", "Messages published.", |row| row.messages.into()),
     counter(
         "leveret_topic_message_bytes_total",
         "Bytes of the bodies of messages published.",
@@ -137,11 +114,7 @@ const TOPIC: &[Column<TopicRow>] = &[
         "Memory that the messages of the topic and its channels take.",
         |row| row.memory.into(),
     ),
-    gauge(
-        "leveret_topic_paused",
-        "Whether the topic is paused.",
-        |row| row.paused.into(),
-    ),
+    gauge("leveret_topic_paused", "Whether the topic is paused.", |row| row.paused.into()),
 ];
 
 fn topics(engine: &Engine) -> Vec<TopicRow> {
@@ -164,46 +137,28 @@ struct ChannelRow {
 }
 
 const CHANNEL: &[Column<ChannelRow>] = &[
-    gauge(
-        "leveret_channel_depth",
-        "Messages ready for delivery.",
-        |row| row.counts.depth.into(),
-    ),
-    gauge(
-        "leveret_channel_in_flight",
-        "Messages at consumers.",
-        |row| row.counts.in_flight.into(),
-    ),
-    gauge(
-        "leveret_channel_deferred",
-        "Messages held back until they are due.",
-        |row| row.counts.deferred.into(),
-    ),
+    gauge("leveret_channel_depth", "Messages ready for delivery.", |row| row.counts.depth.into()),
+    gauge("leveret_channel_in_flight", "Messages at consumers.", |row| row.counts.in_flight.into()),
+    gauge("leveret_channel_deferred", "Messages held back until they are due.", |row| {
+        row.counts.deferred.into()
+    }),
     counter(
         "leveret_channel_messages_total",
         "Messages received from the topic or a route.",
         |row| row.counts.messages.into(),
     ),
-    counter(
-        "leveret_channel_requeues_total",
-        "Messages that consumers gave back by REQ.",
-        |row| row.counts.requeues.into(),
-    ),
+    counter("leveret_channel_requeues_total", "Messages that consumers gave back by REQ.", |row| {
+        row.counts.requeues.into()
+    }),
     counter(
         "leveret_channel_timeouts_total",
         "Messages that a consumer did not settle in time.",
         |row| row.counts.timeouts.into(),
     ),
-    gauge(
-        "leveret_channel_consumers",
-        "Consumers subscribed.",
-        |row| row.counts.consumers.into(),
-    ),
-    gauge(
-        "leveret_channel_paused",
-        "Whether the channel is paused.",
-        |row| row.counts.paused.into(),
-    ),
+    gauge("leveret_channel_consumers", "Consumers subscribed.", |row| row.counts.consumers.into()),
+    gauge("leveret_channel_paused", "Whether the channel is paused.", |row| {
+        row.counts.paused.into()
+    }),
 ];
 
 fn channels(engine: &Engine) -> Vec<ChannelRow> {
@@ -252,21 +207,13 @@ const ROUTE: &[Column<RouteStatus>] = &[
         "Messages taken from the origin that have not ended yet.",
         |route| route.pending.into(),
     ),
-    gauge(
-        "leveret_route_window",
-        "How many messages of a route may be pending.",
-        |route| route.window.into(),
-    ),
-    gauge(
-        "leveret_route_lag",
-        "Messages that still lie at the origin.",
-        |route| route.lag.into(),
-    ),
-    counter(
-        "leveret_route_received_total",
-        "Messages taken from the origin.",
-        |route| route.counters.received.into(),
-    ),
+    gauge("leveret_route_window", "How many messages of a route may be pending.", |route| {
+        route.window.into()
+    }),
+    gauge("leveret_route_lag", "Messages that still lie at the origin.", |route| route.lag.into()),
+    counter("leveret_route_received_total", "Messages taken from the origin.", |route| {
+        route.counters.received.into()
+    }),
     counter(
         "leveret_route_received_bytes_total",
         "Bytes of the bodies of messages taken from the origin.",
@@ -277,11 +224,9 @@ const ROUTE: &[Column<RouteStatus>] = &[
         "Messages that the destination took responsibility for.",
         |route| route.counters.confirmed.into(),
     ),
-    counter(
-        "leveret_route_retried_total",
-        "Further attempts to send a message.",
-        |route| route.counters.retried.into(),
-    ),
+    counter("leveret_route_retried_total", "Further attempts to send a message.", |route| {
+        route.counters.retried.into()
+    }),
     counter(
         "leveret_route_returned_total",
         "Messages that the broker returned as unroutable.",
@@ -366,11 +311,7 @@ fn brokers(page: &mut Page, brokers: &[BrokerStatus]) {
     for ((broker, role), states) in connections {
         for state in BrokerState::ALL {
             let count = states.iter().filter(|&&other| other == state).count();
-            let labels = [
-                ("broker", broker),
-                ("role", role),
-                ("state", state.as_str()),
-            ];
+            let labels = [("broker", broker), ("role", role), ("state", state.as_str())];
             family.sample(&labels, count);
         }
     }

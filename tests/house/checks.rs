@@ -26,9 +26,7 @@ impl Source<'_> {
 
     /// What the file names outside of tests.
     fn shipped<'s>(&'s self, named: &'s [Named]) -> impl Iterator<Item = &'s Named> {
-        named
-            .iter()
-            .filter(|named| !named.in_tests && !self.in_tests)
+        named.iter().filter(|named| !named.in_tests && !self.in_tests)
     }
 }
 
@@ -41,13 +39,7 @@ pub(crate) fn all(tree: &Tree) -> Vec<String> {
             let module = module_of(path);
             let reading = read(text, &module);
             let in_tests = reached.get(path).copied().unwrap_or(false);
-            Source {
-                path,
-                text,
-                module,
-                reading,
-                in_tests,
-            }
+            Source { path, text, module, reading, in_tests }
         })
         .collect();
     for source in &sources {
@@ -68,10 +60,7 @@ pub(crate) fn all(tree: &Tree) -> Vec<String> {
 /// The files that the compiler sees, each with whether only tests do, and findings about those it does not.
 fn reachable(tree: &Tree) -> (BTreeMap<String, bool>, Vec<String>) {
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
-    let mut waiting = vec![
-        ("src/lib.rs".to_owned(), false),
-        ("src/main.rs".to_owned(), false),
-    ];
+    let mut waiting = vec![("src/lib.rs".to_owned(), false), ("src/main.rs".to_owned(), false)];
     while let Some((path, in_tests)) = waiting.pop() {
         let Some(text) = tree.get(&path) else {
             continue;
@@ -119,8 +108,7 @@ fn allowed(module: &[String]) -> Vec<&'static str> {
 /// Whether `path` is, or lies within, the `a::b` that `part` spells.
 fn begins(path: &[String], part: &str) -> bool {
     let mut words = path.iter();
-    part.split("::")
-        .all(|word| words.next().is_some_and(|next| next == word))
+    part.split("::").all(|word| words.next().is_some_and(|next| next == word))
 }
 
 fn arrows(source: &Source<'_>) -> Vec<String> {
@@ -129,10 +117,7 @@ fn arrows(source: &Source<'_>) -> Vec<String> {
         return findings;
     };
     if level_of(own).is_none() {
-        findings.push(source.at(
-            1,
-            &format!("module `{own}` has no level in the house's tables"),
-        ));
+        findings.push(source.at(1, &format!("module `{own}` has no level in the house's tables")));
         return findings;
     }
     let allowed = allowed(&source.module);
@@ -142,10 +127,7 @@ fn arrows(source: &Source<'_>) -> Vec<String> {
             Some("leveret") if own == "main" => &named.path[1..],
             _ => continue,
         };
-        let Some(first) = target
-            .first()
-            .filter(|&first| first != own && first != "self")
-        else {
+        let Some(first) = target.first().filter(|&first| first != own && first != "self") else {
             continue;
         };
         let what = target.join("::");
@@ -155,10 +137,12 @@ fn arrows(source: &Source<'_>) -> Vec<String> {
                 &format!("`crate::{what}` is no module of the tables; the crate's root holds `mod` lines only"),
             ));
         } else if !allowed.iter().any(|part| begins(target, part)) {
-            findings.push(source.at(
-                named.line,
-                &format!("`{}` may not use `{what}`", source.module.join("::")),
-            ));
+            findings.push(
+                source.at(
+                    named.line,
+                    &format!("`{}` may not use `{what}`", source.module.join("::")),
+                ),
+            );
         }
     }
     findings
@@ -167,14 +151,11 @@ fn arrows(source: &Source<'_>) -> Vec<String> {
 /// Whether the words of `part` follow each other anywhere in `path`.
 fn contains(path: &[String], part: &str) -> bool {
     let words: Vec<&str> = part.split("::").collect();
-    path.windows(words.len())
-        .any(|window| window.iter().eq(words.iter()))
+    path.windows(words.len()).any(|window| window.iter().eq(words.iter()))
 }
 
 fn within(path: &str, places: &[&str]) -> bool {
-    places
-        .iter()
-        .any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
+    places.iter().any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
 }
 
 fn placed(source: &Source<'_>) -> Vec<String> {
@@ -201,10 +182,7 @@ fn undone(source: &Source<'_>) -> Vec<String> {
     let macros = source.reading.macros.iter().filter_map(|named| {
         let name = named.path.last()?;
         UNDONE_MACROS.contains(&name.as_str()).then(|| {
-            source.at(
-                named.line,
-                &format!("`{name}!`: what is here is done, or not here"),
-            )
+            source.at(named.line, &format!("`{name}!`: what is here is done, or not here"))
         })
     });
     let words = source.text.lines().enumerate().flat_map(|(at, line)| {
@@ -222,9 +200,7 @@ fn looks(path: &str, text: &str) -> Vec<String> {
         return findings;
     }
     if !text.starts_with("//!") {
-        findings.push(format!(
-            "{path}:1: a file begins with `//!` and says what it is for"
-        ));
+        findings.push(format!("{path}:1: a file begins with `//!` and says what it is for"));
     }
     let lines = text.lines().count();
     if lines > LINES_MAX && !LONG_FILES.iter().any(|(long, _)| *long == path) {
@@ -234,9 +210,7 @@ fn looks(path: &str, text: &str) -> Vec<String> {
     }
     let mut words = path.trim_end_matches(".rs").split('/');
     if let Some(word) = words.rfind(|word| EMPTY_NAMES.contains(word)) {
-        findings.push(format!(
-            "{path}:1: `{word}` says nothing about what is inside"
-        ));
+        findings.push(format!("{path}:1: `{word}` says nothing about what is inside"));
     }
     findings
 }
@@ -245,10 +219,7 @@ fn looks(path: &str, text: &str) -> Vec<String> {
 fn long_files_exist(tree: &Tree) -> Vec<String> {
     LONG_FILES
         .iter()
-        .filter(|(path, _)| {
-            tree.get(path)
-                .is_none_or(|text| text.lines().count() <= LINES_MAX)
-        })
+        .filter(|(path, _)| tree.get(path).is_none_or(|text| text.lines().count() <= LINES_MAX))
         .map(|(path, _)| format!("{path}:1: is in the list of long files and is none"))
         .collect()
 }
@@ -266,10 +237,9 @@ fn metrics(tree: &Tree, sources: &[Source<'_>]) -> Vec<String> {
     for source in sources {
         for named in source.shipped(&source.reading.texts) {
             for name in metric_names(&named.path[0]).filter(|name| !described.contains(name)) {
-                findings.push(source.at(
-                    named.line,
-                    &format!("metric `{name}` is not in {METRIC_PAGE}"),
-                ));
+                findings.push(
+                    source.at(named.line, &format!("metric `{name}` is not in {METRIC_PAGE}")),
+                );
             }
         }
     }

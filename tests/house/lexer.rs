@@ -37,10 +37,7 @@ impl Token {
 
 /// Cuts `text` into tokens.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut cursor = Cursor {
-        rest: text,
-        line: 1,
-    };
+    let mut cursor = Cursor { rest: text, line: 1 };
     let mut found = Vec::new();
     while let Some(next) = cursor.rest.chars().next() {
         let line = cursor.line;
@@ -55,14 +52,8 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
             None
         } else if let Some((open, hashes)) = raw_string(cursor.rest) {
             cursor.skip(open);
-            Some(Kind::Text(
-                cursor.until(&format!("\"{}", "#".repeat(hashes))),
-            ))
-        } else if next == '"'
-            || ["b\"", "c\""]
-                .iter()
-                .any(|open| cursor.rest.starts_with(open))
-        {
+            Some(Kind::Text(cursor.until(&format!("\"{}", "#".repeat(hashes)))))
+        } else if next == '"' || ["b\"", "c\""].iter().any(|open| cursor.rest.starts_with(open)) {
             cursor.skip(cursor.rest.find('"').unwrap_or_default() + 1);
             Some(Kind::Text(cursor.string()))
         } else if next == '\'' || cursor.rest.starts_with("b'") {
@@ -86,14 +77,10 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
 
 /// For text that opens a raw string: the length of the opening, and its number of hashes.
 fn raw_string(text: &str) -> Option<(usize, usize)> {
-    let after = ["br", "cr", "r"]
-        .iter()
-        .find_map(|prefix| text.strip_prefix(prefix))?;
+    let after = ["br", "cr", "r"].iter().find_map(|prefix| text.strip_prefix(prefix))?;
     let quote = after.trim_start_matches('#');
     let hashes = after.len() - quote.len();
-    quote
-        .starts_with('"')
-        .then(|| (text.len() - quote.len() + 1, hashes))
+    quote.starts_with('"').then(|| (text.len() - quote.len() + 1, hashes))
 }
 
 struct Cursor<'a> {
@@ -190,10 +177,7 @@ fn comments_strings_and_lifetimes_are_told_apart() {
 const J: &str = "k \" l"; const M: &[u8] = br#"n " o"#; const P: char = '"'; r#type 1_u8 "#;"####;
     let found = tokens(text);
     let words: Vec<&str> = found.iter().filter_map(Token::word).collect();
-    assert_eq!(
-        words.join(" "),
-        "use a b fn g i str char const J str const M u8 const P char type"
-    );
+    assert_eq!(words.join(" "), "use a b fn g i str char const J str const M u8 const P char type");
     let texts: Vec<_> = found
         .iter()
         .filter(|token| matches!(token.kind, Kind::Text(_)))

@@ -46,11 +46,9 @@ pub(crate) fn read(text: &str, module: &[String]) -> Reading {
     while let Some(token) = all.get(at) {
         let in_tests = open.iter().any(|module| module.in_tests);
         match &token.kind {
-            Kind::Text(text) => reading.texts.push(Named {
-                line: token.line,
-                path: vec![text.clone()],
-                in_tests,
-            }),
+            Kind::Text(text) => {
+                reading.texts.push(Named { line: token.line, path: vec![text.clone()], in_tests })
+            }
             Kind::Mark('#') if is_cfg_test(&all[at..]) => tests_next = true,
             Kind::Mark('{') => depth += 1,
             Kind::Mark('}') => {
@@ -65,11 +63,7 @@ pub(crate) fn read(text: &str, module: &[String]) -> Reading {
                 let name = name.to_owned();
                 let in_tests = in_tests || tests_next;
                 if all.get(at + 2).is_some_and(|token| token.is_mark('{')) {
-                    open.push(Open {
-                        name,
-                        depth,
-                        in_tests,
-                    });
+                    open.push(Open { name, depth, in_tests });
                 } else {
                     let mut path: Vec<String> = open.iter().map(|open| open.name.clone()).collect();
                     path.push(name);
@@ -86,11 +80,7 @@ pub(crate) fn read(text: &str, module: &[String]) -> Reading {
                 at = spread(&all, at, &mut Vec::new(), &mut found);
                 let bang = all.get(at).is_some_and(|token| token.is_mark('!'));
                 for (line, path) in found {
-                    let named = Named {
-                        line,
-                        path: resolved(path, &home),
-                        in_tests,
-                    };
+                    let named = Named { line, path: resolved(path, &home), in_tests };
                     if bang {
                         reading.macros.push(named.clone());
                     }
@@ -109,11 +99,8 @@ pub(crate) fn read(text: &str, module: &[String]) -> Reading {
 
 /// `#[cfg(test)]`, or a condition that begins with it: `#[cfg(all(test, ...))]`.
 fn is_cfg_test(all: &[Token]) -> bool {
-    let words: Vec<&str> = all
-        .iter()
-        .take_while(|token| !token.is_mark(']'))
-        .filter_map(Token::word)
-        .collect();
+    let words: Vec<&str> =
+        all.iter().take_while(|token| !token.is_mark(']')).filter_map(Token::word).collect();
     all.get(1).is_some_and(|token| token.is_mark('['))
         && words.first() == Some(&"cfg")
         && matches!(words.get(1..), Some(["test", ..] | ["all", "test", ..]))
@@ -193,9 +180,7 @@ fn resolved(path: Vec<String>, home: &[String]) -> Vec<String> {
         Some("super") => path.iter().take_while(|word| *word == "super").count(),
         _ => return path,
     };
-    let rest = path
-        .iter()
-        .skip_while(|word| *word == "super" || *word == "self");
+    let rest = path.iter().skip_while(|word| *word == "super" || *word == "self");
     let kept = home.len().saturating_sub(up);
     std::iter::once("crate".to_owned())
         .chain(home[..kept].iter().cloned())
@@ -236,16 +221,10 @@ mod tests {
         let text = "mod a; #[cfg(test)] mod b; mod c { pub(crate) mod d; } \
                     #[cfg(test)] mod tests { fn f() { lapin::x() } } fn g() { lapin::y!() }";
         let reading = read(text, &[]);
-        let children: Vec<_> = reading
-            .children
-            .iter()
-            .map(|child| (child.path.join("::"), child.in_tests))
-            .collect();
+        let children: Vec<_> =
+            reading.children.iter().map(|child| (child.path.join("::"), child.in_tests)).collect();
         let expected = [("a", false), ("b", true), ("c::d", false)];
-        assert_eq!(
-            children,
-            expected.map(|(name, tests)| (name.to_owned(), tests))
-        );
+        assert_eq!(children, expected.map(|(name, tests)| (name.to_owned(), tests)));
         let lapin: Vec<_> = reading
             .names
             .iter()

@@ -25,25 +25,12 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     // Not the engine: the utilities are not to link a broker's insides.
     ("client", &["protocol", "names", "clock", "metrics", "task"]),
     // Not the bridge: a route reaches the server as a trait object that main hands in.
-    (
-        "server",
-        &[
-            "protocol", "engine", "limit", "names", "clock", "metrics", "task",
-        ],
-    ),
-    (
-        "bridge",
-        &[
-            "engine", "client", "limit", "names", "clock", "metrics", "task",
-        ],
-    ),
+    ("server", &["protocol", "engine", "limit", "names", "clock", "metrics", "task"]),
+    ("bridge", &["engine", "client", "limit", "names", "clock", "metrics", "task"]),
     ("lookup", &["protocol", "names", "clock", "metrics", "task"]),
     // The node's side of nsqlookupd hears of new topics and channels.
     ("lookup::peer", &["engine"]),
-    (
-        "registry",
-        &["bridge::route", "names", "clock", "metrics", "task"],
-    ),
+    ("registry", &["bridge::route", "names", "clock", "metrics", "task"]),
     (
         "http",
         &[
@@ -70,12 +57,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "names", "clock", "metrics", "task",
         ],
     ),
-    (
-        "admin",
-        &[
-            "lookup", "client", "protocol", "limit", "names", "clock", "metrics", "task",
-        ],
-    ),
+    ("admin", &["lookup", "client", "protocol", "limit", "names", "clock", "metrics", "task"]),
     // It composes every module's options; nobody below reads it.
     (
         "config",
@@ -244,11 +226,7 @@ pub(crate) const ONLY: &[Only] = &[
         within: &["src/task.rs"],
         why: "crate::task::spawn names a task and reports its panic",
     },
-    Only {
-        paths: &["unsafe"],
-        within: &[],
-        why: "no file has a reason for unsafe code yet",
-    },
+    Only { paths: &["unsafe"], within: &[], why: "no file has a reason for unsafe code yet" },
 ];
 
 /// What may not be named under a folder, in test code neither: the other way round.
@@ -283,9 +261,8 @@ pub(crate) const UNDONE_MACROS: &[&str] = &["todo", "unimplemented"];
 pub(crate) const UNDONE_WORDS: &[&str] = &["FIXME", "XXX"];
 
 /// Names that say nothing of what is in a file or folder.
-pub(crate) const EMPTY_NAMES: &[&str] = &[
-    "common", "helper", "helpers", "misc", "types", "util", "utils",
-];
+pub(crate) const EMPTY_NAMES: &[&str] =
+    &["common", "helper", "helpers", "misc", "types", "util", "utils"];
 
 /// From here on a file has a second thing in it that wants out.
 pub(crate) const LINES_MAX: usize = 500;

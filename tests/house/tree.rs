@@ -11,12 +11,7 @@ pub(crate) struct Tree {
 }
 
 /// What is read: folder and ending.
-const READ: &[(&str, &str)] = &[
-    ("src", "rs"),
-    ("tests", "rs"),
-    ("benches", "rs"),
-    ("docs", "md"),
-];
+const READ: &[(&str, &str)] = &[("src", "rs"), ("tests", "rs"), ("benches", "rs"), ("docs", "md")];
 
 impl Tree {
     /// Reads the package in `root`.
@@ -67,10 +62,7 @@ impl Tree {
 /// The module that a file under `src/` is: `src/bridge/amqp/link.rs` → `["bridge", "amqp", "link"]`.
 /// The crate's root is `[]`, and the program is `["main"]`.
 pub(crate) fn module_of(path: &str) -> Vec<String> {
-    let inner = path
-        .trim_start_matches("src/")
-        .trim_end_matches(".rs")
-        .trim_end_matches("/mod");
+    let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     match inner {
         "lib" => Vec::new(),
         other => other.split('/').map(str::to_owned).collect(),
@@ -83,8 +75,5 @@ fn files_are_modules() {
     assert_eq!(module_of("src/main.rs"), ["main"]);
     assert_eq!(module_of("src/clock.rs"), ["clock"]);
     assert_eq!(module_of("src/bridge/mod.rs"), ["bridge"]);
-    assert_eq!(
-        module_of("src/bridge/amqp/link.rs"),
-        ["bridge", "amqp", "link"]
-    );
+    assert_eq!(module_of("src/bridge/amqp/link.rs"), ["bridge", "amqp", "link"]);
 }

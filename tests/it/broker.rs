@@ -10,33 +10,14 @@ fn the_shared_node_keeps_and_gives_messages() {
     let queue = unique("orders");
     pika(rabbit.uri(), &["declare", "--queue", &queue]).finish();
 
-    let publish = [
-        "publish",
-        "--routing-key",
-        &queue,
-        "--count",
-        "50",
-        "--prefix",
-        "o",
-    ];
+    let publish = ["publish", "--routing-key", &queue, "--count", "50", "--prefix", "o"];
     assert_eq!(pika(rabbit.uri(), &publish).finish().1, 50, "confirmed");
 
-    let consume = [
-        "consume",
-        "--queue",
-        &queue,
-        "--count",
-        "50",
-        "--requeue",
-        "3",
-    ];
+    let consume = ["consume", "--queue", &queue, "--count", "50", "--requeue", "3"];
     let (messages, acknowledged) = pika(rabbit.uri(), &consume).finish();
     assert_eq!(acknowledged, 50);
     assert_eq!(messages.len(), 53, "three came twice");
-    let done: Vec<_> = messages
-        .into_iter()
-        .filter(|line| line["answer"] == "ack")
-        .collect();
+    let done: Vec<_> = messages.into_iter().filter(|line| line["answer"] == "ack").collect();
     assert_eq!(bodies(&done), expected("o", 50));
 
     let (_, left) = pika(rabbit.uri(), &["delete", "--queue", &queue]).finish();
@@ -60,10 +41,6 @@ fn virtual_hosts_keep_tests_apart() {
     let (one, other) = (rabbit.vhost(), rabbit.uri());
     let queue = unique("apart");
     pika(&one, &["declare", "--queue", &queue]).finish();
-    assert!(
-        !pika(other, &["length", "--queue", &queue])
-            .outcome()
-            .success
-    );
+    assert!(!pika(other, &["length", "--queue", &queue]).outcome().success);
     assert_eq!(pika(&one, &["length", "--queue", &queue]).finish().1, 0);
 }

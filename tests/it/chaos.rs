@@ -10,21 +10,14 @@ fn a_killed_node_comes_back_with_its_durable_messages() {
     let rabbit = Rabbit::own();
     for kind in ["classic", "quorum"] {
         let queue = format!("durable-{kind}");
-        pika(
-            rabbit.uri(),
-            &["declare", "--queue", &queue, "--type", kind],
-        )
-        .finish();
+        pika(rabbit.uri(), &["declare", "--queue", &queue, "--type", kind]).finish();
         let publish = ["publish", "--routing-key", &queue, "--count", "100"];
         rabbit.sync();
         assert_eq!(pika(rabbit.uri(), &publish).finish().1, 100, "confirmed");
     }
 
     rabbit.kill();
-    assert!(
-        TcpStream::connect(rabbit.address()).is_err(),
-        "a killed node takes no connection"
-    );
+    assert!(TcpStream::connect(rabbit.address()).is_err(), "a killed node takes no connection");
     rabbit.restart();
 
     for kind in ["classic", "quorum"] {

@@ -32,9 +32,7 @@ fn works_with(library: Library) {
         "--touch",
         "5",
     ];
-    let (messages, finished) = library
-        .consume(server.tcp(), &topic, "c", &options)
-        .finish();
+    let (messages, finished) = library.consume(server.tcp(), &topic, "c", &options).finish();
     assert_eq!((finished, messages.len()), (85, 95));
     let by = |answer: &str| -> Vec<Value> {
         let these = messages.iter().filter(|line| line["answer"] == answer);
@@ -47,9 +45,7 @@ fn works_with(library: Library) {
     assert_eq!(bodies(&by("fin")), all);
     for line in [by("req"), by("none")].concat() {
         assert_eq!(line["attempts"], 1, "{line}");
-        let again = by("fin")
-            .into_iter()
-            .find(|other| other["id"] == line["id"]);
+        let again = by("fin").into_iter().find(|other| other["id"] == line["id"]);
         assert_eq!(again.expect("it was finished later")["attempts"], 2);
     }
 }

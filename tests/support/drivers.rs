@@ -43,15 +43,7 @@ impl Library {
         options: &[&str],
     ) -> Driver {
         let tcp = tcp.to_string();
-        let what = [
-            "consume",
-            "--tcp",
-            &tcp,
-            "--topic",
-            topic,
-            "--channel",
-            channel,
-        ];
+        let what = ["consume", "--tcp", &tcp, "--topic", topic, "--channel", channel];
         self.run(&what, options)
     }
 
@@ -81,9 +73,7 @@ fn python(program: &str) -> Command {
 
 fn node(program: &str) -> Command {
     let mut command = Command::new("node");
-    command
-        .env("NODE_PATH", installed("node/node_modules"))
-        .arg(clients().join(program));
+    command.env("NODE_PATH", installed("node/node_modules")).arg(clients().join(program));
     command
 }
 
@@ -93,11 +83,7 @@ fn clients() -> PathBuf {
 
 fn installed(name: &str) -> PathBuf {
     let path = rigs().join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run scripts/test --tools once",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run scripts/test --tools once", path.display());
     path
 }
 
@@ -149,9 +135,7 @@ impl Driver {
     /// Awaits the next line of this event.
     pub(crate) fn await_event(&self, event: &str) -> Value {
         loop {
-            let line = self
-                .line()
-                .unwrap_or_else(|| panic!("the driver ended without {event:?}"));
+            let line = self.line().unwrap_or_else(|| panic!("the driver ended without {event:?}"));
             if line["event"] == event {
                 return line;
             }
@@ -162,24 +146,15 @@ impl Driver {
     pub(crate) fn outcome(mut self) -> Outcome {
         let lines: Vec<Value> = std::iter::from_fn(|| self.line()).collect();
         let status = self.child.wait().expect("a child can be waited for");
-        Outcome {
-            success: status.success(),
-            lines,
-        }
+        Outcome { success: status.success(), lines }
     }
 
     /// Awaits a good end; gives the lines of the event `message`, and the count of the last line.
     pub(crate) fn finish(self) -> (Vec<Value>, u64) {
         let Outcome { success, lines } = self.outcome();
         let last = lines.last().cloned().unwrap_or_default();
-        assert!(
-            success && last["event"] == "done",
-            "a driver failed: {last}"
-        );
-        let messages = lines
-            .into_iter()
-            .filter(|line| line["event"] == "message")
-            .collect();
+        assert!(success && last["event"] == "done", "a driver failed: {last}");
+        let messages = lines.into_iter().filter(|line| line["event"] == "message").collect();
         (messages, last["count"].as_u64().unwrap_or_default())
     }
 
@@ -198,19 +173,15 @@ impl Drop for Driver {
 
 /// The sorted bodies of lines.
 pub(crate) fn bodies(lines: &[Value]) -> Vec<String> {
-    let mut all: Vec<String> = lines
-        .iter()
-        .filter_map(|line| line["body"].as_str().map(str::to_owned))
-        .collect();
+    let mut all: Vec<String> =
+        lines.iter().filter_map(|line| line["body"].as_str().map(str::to_owned)).collect();
     all.sort();
     all
 }
 
 /// The sorted bodies that a driver publishes for `--prefix` and `--count`.
 pub(crate) fn expected(prefix: &str, count: usize) -> Vec<String> {
-    let mut all: Vec<String> = (0..count)
-        .map(|number| format!("{prefix}-{number}"))
-        .collect();
+    let mut all: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
     all.sort();
     all
 }

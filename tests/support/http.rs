@@ -57,12 +57,8 @@ pub(crate) fn request(
     head.push_str("\r\n");
     let mut stream =
         TcpStream::connect(at).unwrap_or_else(|error| panic!("{at} takes a connection: {error}"));
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a timeout can be set");
-    stream
-        .write_all(head.as_bytes())
-        .expect("the request's head is taken");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.write_all(head.as_bytes()).expect("the request's head is taken");
     // A server may answer and close before it has read a body that is too large.
     let sent = stream.write_all(body);
     let mut answer = Vec::new();
@@ -89,11 +85,7 @@ fn parse(answer: &[u8]) -> Option<Response> {
     } else {
         rest.to_vec()
     };
-    Some(Response {
-        status,
-        headers,
-        body,
-    })
+    Some(Response { status, headers, body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -113,10 +105,7 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn answers_are_read_whole_in_each_framing() {
     let plain = parse(b"HTTP/1.1 404 Not Found\r\nX-NSQ-Content-Type: nsq; version=1.0\r\nContent-Length: 2\r\n\r\n{}").unwrap();
-    assert_eq!(
-        (plain.status, plain.header("x-nsq-content-type")),
-        (404, Some("nsq; version=1.0"))
-    );
+    assert_eq!((plain.status, plain.header("x-nsq-content-type")), (404, Some("nsq; version=1.0")));
     assert_eq!(plain.json(), serde_json::json!({}));
     let chunked =
         parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n").unwrap();

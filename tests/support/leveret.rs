@@ -159,9 +159,7 @@ impl Leveret {
 
     /// Awaits a text in the log.
     pub(crate) fn await_log(&self, text: &str) {
-        wait::until_true(&format!("{text:?} in the log"), || {
-            self.log().contains(text)
-        });
+        wait::until_true(&format!("{text:?} in the log"), || self.log().contains(text));
     }
 
     /// The process id, for signals and `/proc`.
@@ -246,17 +244,13 @@ fn address(log: &str, line: &str) -> Option<SocketAddr> {
     whole.lines().find_map(|text| {
         let at = text.find(line)?;
         let rest = &text[at + line.len()..];
-        let end = rest
-            .find(|c: char| c.is_whitespace() || c == '"')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());
         word(&text[..at]).then(|| rest[..end].parse().ok())?
     })
 }
 
 fn end_of(child: &mut Child) -> Option<ExitStatus> {
-    wait::until(wait::PATIENCE, || {
-        child.try_wait().expect("a child can be waited for")
-    })
+    wait::until(wait::PATIENCE, || child.try_wait().expect("a child can be waited for"))
 }
 
 fn kill_and_reap(child: &mut Child) {
@@ -272,9 +266,6 @@ fn addresses_are_read_from_whole_log_lines() {
                {\"message\":\"HTTPS: listening on [::1]:4152\"}\nTCP: listening on 127.0.0.1:9";
     assert_eq!(address(log, TCP_LINE), "127.0.0.1:4150".parse().ok());
     assert_eq!(address(log, HTTP_LINE), "127.0.0.1:4151".parse().ok());
-    assert_eq!(
-        address(log, "HTTPS: listening on "),
-        "[::1]:4152".parse().ok()
-    );
+    assert_eq!(address(log, "HTTPS: listening on "), "[::1]:4152".parse().ok());
     assert_eq!(address("TCP: listening on 127.0.0.1:9", TCP_LINE), None);
 }

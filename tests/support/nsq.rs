@@ -59,11 +59,7 @@ impl Client {
         let stream = TcpStream::connect(at)
             .unwrap_or_else(|error| panic!("{at} takes a connection: {error}"));
         stream.set_nodelay(true).expect("an option can be set");
-        Self {
-            stream,
-            unread: Vec::new(),
-            waiting: VecDeque::new(),
-        }
+        Self { stream, unread: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// Connects, subscribes, and is ready for `rdy` messages.
@@ -75,9 +71,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .expect("the server takes bytes");
+        self.stream.write_all(bytes).expect("the server takes bytes");
     }
 
     /// Sends a line; the line feed is added.
@@ -224,9 +218,7 @@ impl Client {
             if left.is_zero() {
                 return Next::Nothing;
             }
-            self.stream
-                .set_read_timeout(Some(left))
-                .expect("a timeout can be set");
+            self.stream.set_read_timeout(Some(left)).expect("a timeout can be set");
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Next::Closed,
@@ -265,9 +257,7 @@ enum Next {
 }
 
 fn message(data: &[u8]) -> Message {
-    let (head, body) = data
-        .split_first_chunk::<26>()
-        .expect("a message has a head of 26 bytes");
+    let (head, body) = data.split_first_chunk::<26>().expect("a message has a head of 26 bytes");
     Message {
         timestamp: i64::from_be_bytes(head[..8].try_into().expect("eight bytes")),
         attempts: u16::from_be_bytes(head[8..10].try_into().expect("two bytes")),
@@ -278,10 +268,8 @@ fn message(data: &[u8]) -> Message {
 
 /// The body of an MPUB, without the size before it.
 pub(crate) fn mpub_body(bodies: &[&[u8]]) -> Vec<u8> {
-    let mut all = u32::try_from(bodies.len())
-        .expect("a small number of messages")
-        .to_be_bytes()
-        .to_vec();
+    let mut all =
+        u32::try_from(bodies.len()).expect("a small number of messages").to_be_bytes().to_vec();
     for body in bodies {
         all.extend_from_slice(&size(body));
         all.extend_from_slice(body);
@@ -290,7 +278,5 @@ pub(crate) fn mpub_body(bodies: &[&[u8]]) -> Vec<u8> {
 }
 
 fn size(body: &[u8]) -> [u8; 4] {
-    u32::try_from(body.len())
-        .expect("a body of less than 4 GiB")
-        .to_be_bytes()
+    u32::try_from(body.len()).expect("a body of less than 4 GiB").to_be_bytes()
 }

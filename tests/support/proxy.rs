@@ -40,10 +40,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback is free");
         let address = listener.local_addr().expect("a listener has an address");
         let relay = Arc::new(Relay {
-            state: Mutex::new(State {
-                mood: Mood::Open,
-                streams: Vec::new(),
-            }),
+            state: Mutex::new(State { mood: Mood::Open, streams: Vec::new() }),
             changed: Condvar::new(),
         });
         let (target, of_listener) = (target.to_owned(), Arc::clone(&relay));
@@ -147,8 +144,7 @@ fn bytes_pass_fall_silent_and_are_cut() {
 
     proxy.silence();
     near.write_all(b"b").unwrap();
-    far.set_read_timeout(Some(std::time::Duration::from_millis(100)))
-        .unwrap();
+    far.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
     assert!(far.read(&mut one).is_err(), "nothing passes");
     proxy.open();
     far.set_read_timeout(None).unwrap();

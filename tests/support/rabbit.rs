@@ -28,11 +28,7 @@ impl Rabbit {
         let _turn = locked(&rigs().join("broker.lock"));
         // A group of its own: the end of the test that happened to start it is not its end.
         let uri = broker("start", &dir, &[], true);
-        Self {
-            dir,
-            uri,
-            own: None,
-        }
+        Self { dir, uri, own: None }
     }
 
     /// A node of this test's own, to be killed and restarted at will; gone when dropped.
@@ -47,11 +43,7 @@ impl Rabbit {
         scratch.write("extra.conf", configuration);
         let dir = scratch.path().to_owned();
         let uri = broker("start", &dir, &[], false);
-        Self {
-            dir,
-            uri,
-            own: Some((scratch, turn)),
-        }
+        Self { dir, uri, own: Some((scratch, turn)) }
     }
 
     /// `amqp://` address with user and password, of the default virtual host; the same after a restart.
@@ -141,24 +133,17 @@ fn broker(verb: &str, dir: &Path, arguments: &[&str], apart: bool) -> String {
 
 fn run(verb: &str, dir: &Path, arguments: &[&str], apart: bool) -> Result<String, String> {
     let mut command = Command::new(root().join("scripts/broker"));
-    command
-        .arg(verb)
-        .arg(dir)
-        .args(arguments)
-        .stdin(Stdio::null());
+    command.arg(verb).arg(dir).args(arguments).stdin(Stdio::null());
     if apart {
         command.process_group(0);
     }
-    let output = command
-        .output()
-        .map_err(|error| format!("scripts/broker does not run: {error}"))?;
+    let output =
+        command.output().map_err(|error| format!("scripts/broker does not run: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         let status = output.status;
-        return Err(format!(
-            "scripts/broker {verb} {arguments:?}: {status}\n{out}\n{err}"
-        ));
+        return Err(format!("scripts/broker {verb} {arguments:?}: {status}\n{out}\n{err}"));
     }
     Ok(text(&output.stdout))
 }

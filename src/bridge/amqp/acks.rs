@@ -33,11 +33,7 @@ pub(super) struct Acks {
 
 impl Default for Acks {
     fn default() -> Self {
-        Self {
-            first: 1,
-            states: VecDeque::new(),
-            settled: 0,
-        }
+        Self { first: 1, states: VecDeque::new(), settled: 0 }
     }
 }
 
@@ -45,19 +41,13 @@ impl Acks {
     /// Notes the delivery with the next tag.
     pub(super) fn deliver(&mut self, tag: u64) {
         // The broker numbers deliveries without gaps; a tag that is not expected would be a bug on either side.
-        debug_assert_eq!(
-            tag,
-            self.first + self.states.len() as u64,
-            "delivery tags have a gap"
-        );
+        debug_assert_eq!(tag, self.first + self.states.len() as u64, "delivery tags have a gap");
         self.states.push_back(State::Open);
     }
 
     /// Notes that a delivery is done with. `false` if it was already, or is unknown.
     pub(super) fn settle(&mut self, tag: u64) -> bool {
-        let at = tag
-            .checked_sub(self.first)
-            .and_then(|at| usize::try_from(at).ok());
+        let at = tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         match at.and_then(|at| self.states.get_mut(at)) {
             Some(state @ State::Open) => {
                 *state = State::Settled;
@@ -70,10 +60,7 @@ impl Acks {
 
     /// Deliveries that are not settled.
     pub(super) fn open(&self) -> usize {
-        self.states
-            .iter()
-            .filter(|state| **state == State::Open)
-            .count()
+        self.states.iter().filter(|state| **state == State::Open).count()
     }
 
     /// Whether there is anything to ack.
@@ -85,12 +72,7 @@ impl Acks {
     pub(super) fn take(&mut self, all: bool) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut last = None;
-        while let Some(state) = self
-            .states
-            .front()
-            .copied()
-            .filter(|state| *state != State::Open)
-        {
+        while let Some(state) = self.states.front().copied().filter(|state| *state != State::Open) {
             if state != State::Acked {
                 self.settled -= 1;
                 last = Some(self.first);
@@ -98,20 +80,14 @@ impl Acks {
             self.states.pop_front();
             self.first += 1;
         }
-        acks.extend(last.map(|tag| Ack {
-            tag,
-            multiple: true,
-        }));
+        acks.extend(last.map(|tag| Ack { tag, multiple: true }));
         for (tag, state) in (self.first..).zip(&mut self.states) {
             match state {
                 State::Settled if !all => *state = State::Stale,
                 State::Settled | State::Stale => {
                     *state = State::Acked;
                     self.settled -= 1;
-                    acks.push(Ack {
-                        tag,
-                        multiple: false,
-                    });
+                    acks.push(Ack { tag, multiple: false });
                 }
                 State::Open | State::Acked => {}
             }

@@ -118,11 +118,7 @@ mod tests {
 
     fn ack(number: u64, returned: Option<u64>) -> Verdict {
         let returned = returned.map(|whose| (id(whose), "NO_ROUTE (312)".to_owned()));
-        Verdict {
-            id: id(number),
-            ack: true,
-            returned,
-        }
+        Verdict { id: id(number), ack: true, returned }
     }
 
     fn refused(outcome: &Outcome) -> bool {
@@ -132,11 +128,7 @@ mod tests {
     #[test]
     fn a_clean_ack_is_a_confirm_and_a_nack_a_refusal() {
         let mut confirms = Confirms::default();
-        let nack = Verdict {
-            id: id(2),
-            ack: false,
-            returned: None,
-        };
+        let nack = Verdict { id: id(2), ack: false, returned: None };
         let settled = confirms.judge(vec![ack(1, None), nack], 5);
         assert_eq!(settled[0], (id(1), Outcome::Confirmed));
         assert!(
@@ -149,18 +141,12 @@ mod tests {
         let mut confirms = Confirms::default();
         let settled = confirms.judge(vec![ack(1, Some(2)), ack(2, None)], 5);
         assert_eq!(
-            settled
-                .iter()
-                .map(|(id, o)| (id.0, refused(o)))
-                .collect::<Vec<_>>(),
+            settled.iter().map(|(id, o)| (id.0, refused(o))).collect::<Vec<_>>(),
             [(2, true)]
         );
         let settled = confirms.judge(vec![ack(3, None)], 4);
         assert_eq!(
-            settled
-                .iter()
-                .map(|(id, o)| (id.0, refused(o)))
-                .collect::<Vec<_>>(),
+            settled.iter().map(|(id, o)| (id.0, refused(o))).collect::<Vec<_>>(),
             [(3, false), (1, false)]
         );
     }

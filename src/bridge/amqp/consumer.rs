@@ -92,12 +92,8 @@ impl Settlements {
     pub(in crate::bridge) fn settle(&self, origins: &[Origin]) -> u64 {
         let mut open = self.open.lock();
         let generation = open.generation;
-        let current = origins
-            .iter()
-            .filter(|origin| origin.generation == generation);
-        let settled = current
-            .filter(|origin| open.acks.settle(origin.tag))
-            .count();
+        let current = origins.iter().filter(|origin| origin.generation == generation);
+        let settled = current.filter(|origin| open.acks.settle(origin.tag)).count();
         drop(open);
         if settled > 0 {
             self.due.notify_one();
@@ -107,10 +103,7 @@ impl Settlements {
 
     fn begin(&self) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        *self.open.lock() = Open {
-            generation,
-            acks: Acks::default(),
-        };
+        *self.open.lock() = Open { generation, acks: Acks::default() };
         generation
     }
 
@@ -180,9 +173,7 @@ impl<A: Arrivals> Consuming<A> {
         let opening = async {
             let channel = up.connection.create_channel().await?;
             topology::declare(&channel, &self.from.declare).await?;
-            channel
-                .basic_qos(self.from.prefetch, BasicQosOptions::default())
-                .await?;
+            channel.basic_qos(self.from.prefetch, BasicQosOptions::default()).await?;
             let tag = self.from.consumer_tag.as_deref().unwrap_or_default();
             let consumer = channel
                 .basic_consume(
@@ -206,10 +197,7 @@ impl<A: Arrivals> Consuming<A> {
 
     fn broken(&self, up: &Up, error: &lapin::Error) -> Ended {
         if up.connection.status().connected() {
-            Ended::Broken {
-                words: errors::describe(error),
-                lasting: errors::is_lasting(error),
-            }
+            Ended::Broken { words: errors::describe(error), lasting: errors::is_lasting(error) }
         } else {
             self.link.give_up(up.generation);
             Ended::Lost
@@ -224,17 +212,12 @@ impl<A: Arrivals> Consuming<A> {
         stop: &mut watch::Receiver<bool>,
     ) -> Ended {
         let generation = self.settlements.begin();
-        let ended = self
-            .consume(up, channel, &mut consumer, generation, stop)
-            .await;
+        let ended = self.consume(up, channel, &mut consumer, generation, stop).await;
         if matches!(ended, Ended::Stop | Ended::Unwanted) {
             self.close(channel).await;
         }
         let left = self.settlements.end();
-        self.status
-            .counters
-            .given_back
-            .fetch_add(left as u64, Ordering::Relaxed);
+        self.status.counters.given_back.fetch_add(left as u64, Ordering::Relaxed);
         self.arrivals.revoke(generation);
         ended
     }
@@ -280,10 +263,7 @@ impl<A: Arrivals> Consuming<A> {
                             "the broker cancelled the consumer of queue {}",
                             self.from.queue
                         );
-                        return Ended::Broken {
-                            words,
-                            lasting: false,
-                        };
+                        return Ended::Broken { words, lasting: false };
                     }
                 }
                 if burst.len() >= BURST {
@@ -307,19 +287,10 @@ impl<A: Arrivals> Consuming<A> {
         let bytes: usize = burst.iter().map(|delivery| delivery.data.len()).sum();
         let again = burst.iter().filter(|delivery| delivery.redelivered).count();
         let counters = &self.status.counters;
-        counters
-            .received
-            .fetch_add(burst.len() as u64, Ordering::Relaxed);
-        counters
-            .bytes_received
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-        counters
-            .redelivered
-            .fetch_add(again as u64, Ordering::Relaxed);
-        let arrivals = burst
-            .into_iter()
-            .map(|delivery| arrival(delivery, generation))
-            .collect();
+        counters.received.fetch_add(burst.len() as u64, Ordering::Relaxed);
+        counters.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        counters.redelivered.fetch_add(again as u64, Ordering::Relaxed);
+        let arrivals = burst.into_iter().map(|delivery| arrival(delivery, generation)).collect();
         self.arrivals.take(arrivals);
     }
 
@@ -327,14 +298,9 @@ impl<A: Arrivals> Consuming<A> {
     async fn ack(&self, channel: &Channel, all: bool) -> lapin::Result<()> {
         let acks = self.settlements.open.lock().acks.take(all);
         for ack in acks {
-            let options = BasicAckOptions {
-                multiple: ack.multiple,
-            };
-            match timeout(
-                self.link.broker().heartbeat * 2,
-                channel.basic_ack(ack.tag, options),
-            )
-            .await
+            let options = BasicAckOptions { multiple: ack.multiple };
+            match timeout(self.link.broker().heartbeat * 2, channel.basic_ack(ack.tag, options))
+                .await
             {
                 Ok(acked) => acked?,
                 Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -369,10 +335,8 @@ async fn ack_due(settlements: &Settlements) {
 fn arrival(delivery: Delivery, generation: u64) -> Arrival {
     let properties = &delivery.properties;
     let seconds = properties.timestamp().unwrap_or(0);
-    let timestamp = i64::try_from(seconds)
-        .ok()
-        .and_then(|s| s.checked_mul(1_000_000_000))
-        .unwrap_or(0);
+    let timestamp =
+        i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000_000)).unwrap_or(0);
     // Quorum queues count deliveries; classic ones only say that there was one before.
     let counted = properties.headers().as_ref().and_then(|headers| {
         let count = headers.inner().get("x-delivery-count")?;
@@ -386,19 +350,7 @@ fn arrival(delivery: Delivery, generation: u64) -> Arrival {
         }
     });
     let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
-    let message_id = properties
-        .message_id()
-        .as_ref()
-        .map(|id| id.as_str().to_owned());
-    let origin = Origin {
-        generation,
-        tag: delivery.delivery_tag,
-    };
-    Arrival {
-        body: delivery.data.into(),
-        timestamp,
-        attempts,
-        message_id,
-        origin,
-    }
+    let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+    let origin = Origin { generation, tag: delivery.delivery_tag };
+    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, origin }
 }

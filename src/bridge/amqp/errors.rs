@@ -17,11 +17,7 @@ pub(super) fn is_lasting(error: &lapin::Error) -> bool {
 pub(super) fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => {
-            format!(
-                "{} ({})",
-                error.get_message().as_str().trim(),
-                error.get_id()
-            )
+            format!("{} ({})", error.get_message().as_str().trim(), error.get_id())
         }
         ErrorKind::IOError(error) => error.to_string(),
         ErrorKind::MissingHeartbeatError => "the broker stopped answering heartbeats".into(),

@@ -53,15 +53,8 @@ pub(in crate::bridge) struct Up {
 
 #[derive(Clone)]
 enum State {
-    Down {
-        error: Option<String>,
-        lasting: bool,
-        attempt: u32,
-    },
-    Up {
-        up: Up,
-        blocked: Option<String>,
-    },
+    Down { error: Option<String>, lasting: bool, attempt: u32 },
+    Up { up: Up, blocked: Option<String> },
 }
 
 /// See the module's description.
@@ -74,18 +67,9 @@ pub(in crate::bridge) struct Link {
 
 impl Link {
     pub(in crate::bridge) fn new(broker: BrokerOptions, role: Role) -> Arc<Self> {
-        let down = State::Down {
-            error: None,
-            lasting: false,
-            attempt: 0,
-        };
+        let down = State::Down { error: None, lasting: false, attempt: 0 };
         let state = watch::Sender::new((down, clock::unix_seconds()));
-        Arc::new(Self {
-            broker,
-            role,
-            state,
-            broken: Notify::new(),
-        })
+        Arc::new(Self { broker, role, state, broken: Notify::new() })
     }
 
     /// The broker's settings.
@@ -114,13 +98,9 @@ impl Link {
     /// Why the link is not up, in words; `None` if it is up.
     pub(in crate::bridge) fn trouble(&self) -> Option<(String, bool)> {
         match &self.state.borrow().0 {
-            State::Up {
-                blocked: Some(reason),
-                ..
-            } => Some((
-                format!("broker {} blocks publishers: {reason}", self.broker.name),
-                false,
-            )),
+            State::Up { blocked: Some(reason), .. } => {
+                Some((format!("broker {} blocks publishers: {reason}", self.broker.name), false))
+            }
             State::Up { .. } => None,
             State::Down { error, lasting, .. } => {
                 let words = error.as_deref().unwrap_or("connecting");
@@ -133,16 +113,13 @@ impl Link {
     pub(in crate::bridge) fn status(&self) -> BrokerStatus {
         let (state, since) = &*self.state.borrow();
         let (name, error, attempt) = match state {
-            State::Up {
-                blocked: Some(reason),
-                ..
-            } => (BrokerState::Blocked, Some(reason.clone()), 0),
+            State::Up { blocked: Some(reason), .. } => {
+                (BrokerState::Blocked, Some(reason.clone()), 0)
+            }
             State::Up { .. } => (BrokerState::Up, None, 0),
-            State::Down {
-                error,
-                lasting: true,
-                attempt,
-            } => (BrokerState::Failed, error.clone(), *attempt),
+            State::Down { error, lasting: true, attempt } => {
+                (BrokerState::Failed, error.clone(), *attempt)
+            }
             State::Down { error, attempt, .. } => {
                 (BrokerState::Connecting, error.clone(), *attempt)
             }
@@ -177,9 +154,8 @@ impl Link {
                     generation += 1;
                     attempt = 0;
                     let connection = Arc::new(connection);
-                    let ended = self
-                        .watch(Arc::clone(&connection), generation, stop.as_mut())
-                        .await;
+                    let ended =
+                        self.watch(Arc::clone(&connection), generation, stop.as_mut()).await;
                     close(connection).await;
                     let Some(error) = ended else { return };
                     tracing::warn!(
@@ -188,25 +164,13 @@ impl Link {
                         error,
                         "connection lost"
                     );
-                    self.enter(State::Down {
-                        error: Some(error),
-                        lasting: false,
-                        attempt,
-                    });
+                    self.enter(State::Down { error: Some(error), lasting: false, attempt });
                     BACKOFF.0
                 }
                 Err((error, lasting)) => {
                     self.report(&error, lasting, attempt);
-                    self.enter(State::Down {
-                        error: Some(error),
-                        lasting,
-                        attempt,
-                    });
-                    if lasting {
-                        BACKOFF_LASTING
-                    } else {
-                        backoff(attempt)
-                    }
+                    self.enter(State::Down { error: Some(error), lasting, attempt });
+                    if lasting { BACKOFF_LASTING } else { backoff(attempt) }
                 }
             };
             tokio::select! {
@@ -219,9 +183,7 @@ impl Link {
     /// Logs the first failure of a kind loudly and its repetitions quietly.
     fn report(&self, error: &str, lasting: bool, attempt: u32) {
         let is_news = match &self.state.borrow().0 {
-            State::Down {
-                error: Some(last), ..
-            } => last != error,
+            State::Down { error: Some(last), .. } => last != error,
             _ => true,
         };
         let (broker, role) = (&self.broker.name, self.role.as_str());
@@ -236,18 +198,12 @@ impl Link {
         let uri = uri(&self.broker);
         let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(
-            self.broker.connect_timeout,
-            Connection::connect_uri(uri, properties),
-        )
-        .await
-        {
+        match timeout(self.broker.connect_timeout, Connection::connect_uri(uri, properties)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err((errors::describe(&error), errors::is_lasting(&error))),
-            Err(_) => Err((
-                format!("no connection within {:?}", self.broker.connect_timeout),
-                false,
-            )),
+            Err(_) => {
+                Err((format!("no connection within {:?}", self.broker.connect_timeout), false))
+            }
         }
     }
 
@@ -261,14 +217,8 @@ impl Link {
         let mut events = Box::pin(connection.events_listener());
         // A wish to give up that was meant for the life before.
         self.broken.notified().now_or_never();
-        let up = Up {
-            connection: Arc::clone(&connection),
-            generation,
-        };
-        self.enter(State::Up {
-            up: up.clone(),
-            blocked: None,
-        });
+        let up = Up { connection: Arc::clone(&connection), generation };
+        self.enter(State::Up { up: up.clone(), blocked: None });
         tracing::info!(
             broker = self.broker.name,
             role = self.role.as_str(),
@@ -292,16 +242,10 @@ impl Link {
                         reason,
                         "the broker blocks publishers"
                     );
-                    self.enter(State::Up {
-                        up: up.clone(),
-                        blocked: Some(reason),
-                    });
+                    self.enter(State::Up { up: up.clone(), blocked: Some(reason) });
                 }
                 Some(Event::ConnectionUnblocked) => {
-                    self.enter(State::Up {
-                        up: up.clone(),
-                        blocked: None,
-                    });
+                    self.enter(State::Up { up: up.clone(), blocked: None });
                 }
                 // A channel's error is its flow's own business.
                 Some(Event::Error(_)) if connection.status().connected() => {}
@@ -321,11 +265,7 @@ pub(super) async fn up_or_say(link: &Link, status: &Status) -> Up {
             return up.clone();
         }
         if let Some((words, lasting)) = link.trouble() {
-            if lasting {
-                status.failed(words)
-            } else {
-                status.waiting(words)
-            }
+            if lasting { status.failed(words) } else { status.waiting(words) }
         }
         if state.changed().await.is_err() {
             // The sender is the link's: it cannot be gone while the link is borrowed.
@@ -346,11 +286,7 @@ async fn close(connection: Arc<Connection>) {
 fn uri(broker: &BrokerOptions) -> AMQPUri {
     let uri = &broker.uri;
     AMQPUri {
-        scheme: if uri.tls() {
-            AMQPScheme::AMQPS
-        } else {
-            AMQPScheme::AMQP
-        },
+        scheme: if uri.tls() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo {
                 username: uri.username().to_owned(),
@@ -370,9 +306,7 @@ fn uri(broker: &BrokerOptions) -> AMQPUri {
 /// Doubles from attempt to attempt.
 pub(super) fn backoff(attempt: u32) -> Duration {
     let (first, longest) = BACKOFF;
-    first
-        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-        .min(longest)
+    first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(longest)
 }
 
 /// Between half of `delay` and all of it, so that many links do not come back at the same moment.

@@ -57,9 +57,7 @@ impl Publishing {
             if let Some(dead) = &self.dead {
                 topology::declare(&channel, &dead.declare).await?;
             }
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
         match timeout(self.link.broker().connect_timeout, opening).await {
@@ -198,10 +196,7 @@ impl Publisher {
                 return None;
             }
             let has_room = is_open && self.has_room();
-            let overdue = self
-                .window
-                .front()
-                .map(|sent| sent.at + self.with.options.timeout);
+            let overdue = self.window.front().map(|sent| sent.at + self.with.options.timeout);
             tokio::select! {
                 () = &mut lost => return Some(Broken::Lost),
                 first = first_resolved(&mut self.window), if !self.window.is_empty() => {
@@ -239,11 +234,7 @@ impl Publisher {
             let Some(message) = self.queue.pop_front() else {
                 break;
             };
-            if message
-                .ticket
-                .as_ref()
-                .is_some_and(|ticket| ticket.outcome().is_some())
-            {
+            if message.ticket.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
                 // Its producer was told that it failed: it must not arrive after all.
                 continue;
             }
@@ -251,9 +242,7 @@ impl Publisher {
                 Err(refusal) => refused.push((message, Outcome::Refused(refusal))),
                 Ok(mut sending) => {
                     // lapin queues the frames at the first poll; its wake-ups are of no interest before the confirm's.
-                    let polled = sending
-                        .as_mut()
-                        .poll(&mut Context::from_waker(Waker::noop()));
+                    let polled = sending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                     let stage = match polled {
                         Poll::Ready(Ok(confirm)) => Stage::Confirming(confirm),
                         Poll::Ready(Err(error)) => {
@@ -265,12 +254,7 @@ impl Publisher {
                     };
                     self.window_bytes += message.body.len() as u64;
                     let id = message.id;
-                    self.window.push_back(Sent {
-                        message: Some(message),
-                        id,
-                        stage,
-                        at: now,
-                    });
+                    self.window.push_back(Sent { message: Some(message), id, stage, at: now });
                 }
             }
         }
@@ -292,12 +276,8 @@ impl Publisher {
             (Some(_), Some(dead)) => dead,
             _ => &self.with.to,
         };
-        let mut view = MessageView::new(
-            &self.with.topic,
-            &message_id,
-            message.timestamp,
-            &message.body,
-        );
+        let mut view =
+            MessageView::new(&self.with.topic, &message_id, message.timestamp, &message.body);
         view.channel = &self.with.channel;
         view.attempts = message.attempts;
         let refused =
@@ -307,13 +287,8 @@ impl Publisher {
         let properties = self.properties(target, message, &message_id);
         let (channel, body) = (channel.clone(), message.body.clone());
         Ok(Box::pin(async move {
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..BasicPublishOptions::default()
-            };
-            channel
-                .basic_publish(exchange, routing_key, options, &body, properties)
-                .await
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            channel.basic_publish(exchange, routing_key, options, &body, properties).await
         }))
     }
 
@@ -345,14 +320,8 @@ impl Publisher {
         headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
         headers.insert("x-leveret-error".into(), text(&refusal.reason));
         headers.insert("x-leveret-origin".into(), text(&origin));
-        headers.insert(
-            "x-leveret-attempts".into(),
-            AMQPValue::LongUInt(message.attempts.into()),
-        );
-        headers.insert(
-            "x-leveret-first-seen".into(),
-            AMQPValue::LongLongInt(message.timestamp),
-        );
+        headers.insert("x-leveret-attempts".into(), AMQPValue::LongUInt(message.attempts.into()));
+        headers.insert("x-leveret-first-seen".into(), AMQPValue::LongLongInt(message.timestamp));
         headers
     }
 
@@ -404,32 +373,20 @@ impl Publisher {
         let of = |kind| {
             let is_of =
                 |outcome: &Outcome| matches!(outcome, Outcome::Refused(r) if r.kind == kind);
-            outcomes
-                .iter()
-                .filter(|(_, outcome)| is_of(outcome))
-                .count() as u64
+            outcomes.iter().filter(|(_, outcome)| is_of(outcome)).count() as u64
         };
-        counters
-            .returned
-            .fetch_add(of(RefusalKind::Unroutable), Ordering::Relaxed);
-        counters
-            .nacked
-            .fetch_add(of(RefusalKind::Nacked), Ordering::Relaxed);
+        counters.returned.fetch_add(of(RefusalKind::Unroutable), Ordering::Relaxed);
+        counters.nacked.fetch_add(of(RefusalKind::Nacked), Ordering::Relaxed);
     }
 
     /// Everything that is not certain goes back to the front of the queue, in its order.
     fn take_back(&mut self) {
-        let sent = std::mem::take(&mut self.window)
-            .into_iter()
-            .filter_map(|sent| sent.message);
-        let mut unsettled: Vec<Message> = sent
-            .chain(self.uncertain.drain().map(|(_, message)| message))
-            .collect();
+        let sent = std::mem::take(&mut self.window).into_iter().filter_map(|sent| sent.message);
+        let mut unsettled: Vec<Message> =
+            sent.chain(self.uncertain.drain().map(|(_, message)| message)).collect();
         unsettled.sort_by_key(|message| message.id);
         let counters = &self.with.status.counters;
-        counters
-            .redelivered
-            .fetch_add(unsettled.len() as u64, Ordering::Relaxed);
+        counters.redelivered.fetch_add(unsettled.len() as u64, Ordering::Relaxed);
         for message in unsettled.into_iter().rev() {
             self.queue.push_front(message);
         }
@@ -455,21 +412,13 @@ async fn first_resolved(window: &mut VecDeque<Sent>) -> lapin::Result<(MessageId
 
 fn verdict(id: MessageId, confirmation: Confirmation) -> Verdict {
     let ack = !confirmation.is_nack();
-    let returned = confirmation
-        .take_message()
-        .and_then(|message| whose(&message));
+    let returned = confirmation.take_message().and_then(|message| whose(&message));
     Verdict { id, ack, returned }
 }
 
 /// The message that was returned, by the `message_id` that we gave it, and why.
 fn whose(message: &BasicReturnMessage) -> Option<(MessageId, String)> {
-    let id = message
-        .delivery
-        .properties
-        .message_id()
-        .as_ref()?
-        .as_str()
-        .to_owned();
+    let id = message.delivery.properties.message_id().as_ref()?.as_str().to_owned();
     let (_, hex) = id.rsplit_once(':')?;
     let id = MessageId::from_hex(hex.as_bytes().try_into().ok()?)?;
     let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);

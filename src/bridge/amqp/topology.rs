@@ -18,26 +18,16 @@ pub(super) async fn declare(channel: &Channel, topology: &Topology) -> lapin::Re
             ExchangeKind::Topic => Kind::Topic,
             ExchangeKind::Headers => Kind::Headers,
         };
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let name = exchange.name.as_str().into();
-        channel
-            .exchange_declare(name, kind, options, FieldTable::default())
-            .await?;
+        channel.exchange_declare(name, kind, options, FieldTable::default()).await?;
     }
     for queue in &topology.queues {
         let mut arguments = FieldTable::default();
         let kind = AMQPValue::LongString(queue.kind.as_str().into());
         arguments.insert("x-queue-type".into(), kind);
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        channel
-            .queue_declare(queue.name.as_str().into(), options, arguments)
-            .await?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(queue.name.as_str().into(), options, arguments).await?;
     }
     for binding in &topology.bindings {
         channel

@@ -54,10 +54,7 @@ struct Copies {
 impl Copies {
     fn settle(&self, origins: &[Origin]) {
         let settled = self.settlements.settle(origins);
-        self.status
-            .counters
-            .confirmed
-            .fetch_add(settled, Ordering::Relaxed);
+        self.status.counters.confirmed.fetch_add(settled, Ordering::Relaxed);
     }
 
     fn change(&self, origins: &[Origin], by: isize) {
@@ -199,11 +196,7 @@ impl Feeder {
             .take(count)
             .map(|arrival| Offer {
                 body: arrival.body.clone(),
-                timestamp: if arrival.timestamp == 0 {
-                    now
-                } else {
-                    arrival.timestamp
-                },
+                timestamp: if arrival.timestamp == 0 { now } else { arrival.timestamp },
                 attempts: arrival.attempts,
                 origin: arrival.origin,
             })
@@ -217,8 +210,7 @@ impl Feeder {
         }
         self.rest.drain(..count);
         let origins: Vec<Origin> = offers.iter().map(|offer| offer.origin).collect();
-        self.copies
-            .change(&origins, isize::try_from(takers).unwrap_or(isize::MAX));
+        self.copies.change(&origins, isize::try_from(takers).unwrap_or(isize::MAX));
         true
     }
 }
@@ -229,8 +221,7 @@ impl Arrivals for Feeder {
             match &mut self.channel {
                 Some((_, audience)) => {
                     if *audience.borrow() == 0 {
-                        self.status
-                            .waiting("no consumer is subscribed to the channel");
+                        self.status.waiting("no consumer is subscribed to the channel");
                     }
                     if audience.wait_for(|consumers| *consumers > 0).await.is_ok() {
                         return;
@@ -288,9 +279,6 @@ impl Arrivals for Feeder {
                 channel.revoke(&self.upstream, generation);
             }
         }
-        self.copies
-            .left
-            .lock()
-            .retain(|origin, _| origin.generation > generation);
+        self.copies.left.lock().retain(|origin, _| origin.generation > generation);
     }
 }

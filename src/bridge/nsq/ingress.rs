@@ -98,11 +98,7 @@ impl Producers {
                 return;
             }
             let seconds = self.options.timeout.as_secs_f64();
-            let why = self
-                .status
-                .trouble()
-                .map(|why| format!(" ({why})"))
-                .unwrap_or_default();
+            let why = self.status.trouble().map(|why| format!(" ({why})")).unwrap_or_default();
             let reason = format!("not confirmed within {seconds} s{why}");
             self.count_failed(ticket.fail(self.refused(&reason)));
         }
@@ -110,17 +106,11 @@ impl Producers {
 
     /// Notes that a publish failed with `messages` of it unconfirmed.
     fn count_failed(&self, messages: u64) {
-        self.status
-            .counters
-            .rejected
-            .fetch_add(messages, Ordering::Relaxed);
+        self.status.counters.rejected.fetch_add(messages, Ordering::Relaxed);
     }
 
     fn refused(&self, reason: &str) -> PublishError {
-        PublishError::Refused {
-            route: Arc::clone(&self.status.name),
-            reason: reason.into(),
-        }
+        PublishError::Refused { route: Arc::clone(&self.status.name), reason: reason.into() }
     }
 
     /// Refuses what comes from now on. What is there is still moved.
@@ -144,21 +134,10 @@ impl Producers {
             return Ok(());
         };
         limiter.lock().try_acquire(messages, bytes).map_err(|_| {
-            self.status
-                .counters
-                .received
-                .fetch_add(messages, Ordering::Relaxed);
-            self.status
-                .counters
-                .bytes_received
-                .fetch_add(bytes, Ordering::Relaxed);
-            self.status
-                .counters
-                .rejected
-                .fetch_add(messages, Ordering::Relaxed);
-            PublishError::Limited {
-                route: Arc::clone(&self.status.name),
-            }
+            self.status.counters.received.fetch_add(messages, Ordering::Relaxed);
+            self.status.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+            self.status.counters.rejected.fetch_add(messages, Ordering::Relaxed);
+            PublishError::Limited { route: Arc::clone(&self.status.name) }
         })
     }
 }
@@ -174,40 +153,26 @@ impl Ingress for Producers {
         }
         let is_first = queue.deadlines.is_empty();
         // Answered publishes leave the front as new ones come.
-        while queue
-            .deadlines
-            .front()
-            .is_some_and(|(_, ticket)| ticket.outcome().is_some())
-        {
+        while queue.deadlines.front().is_some_and(|(_, ticket)| ticket.outcome().is_some()) {
             queue.deadlines.pop_front();
         }
-        queue
-            .deadlines
-            .push_back((clock::now() + self.options.timeout, ticket.clone()));
+        queue.deadlines.push_back((clock::now() + self.options.timeout, ticket.clone()));
         queue.bytes += bytes;
-        queue
-            .messages
-            .extend(batch.into_iter().map(|outbound| Message {
-                id: outbound.id,
-                timestamp: outbound.timestamp,
-                attempts: 1,
-                body: outbound.body,
-                ticket: Some(ticket.clone()),
-                dead: None,
-            }));
+        queue.messages.extend(batch.into_iter().map(|outbound| Message {
+            id: outbound.id,
+            timestamp: outbound.timestamp,
+            attempts: 1,
+            body: outbound.body,
+            ticket: Some(ticket.clone()),
+            dead: None,
+        }));
         drop(queue);
         self.arrived.notify_one();
         if is_first {
             self.deadline.notify_one();
         }
-        self.status
-            .counters
-            .received
-            .fetch_add(messages, Ordering::Relaxed);
-        self.status
-            .counters
-            .bytes_received
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.status.counters.received.fetch_add(messages, Ordering::Relaxed);
+        self.status.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -233,10 +198,7 @@ impl Settle for Producers {
                 }
             }
         }
-        self.status
-            .counters
-            .confirmed
-            .fetch_add(confirmed, Ordering::Relaxed);
+        self.status.counters.confirmed.fetch_add(confirmed, Ordering::Relaxed);
         Vec::new()
     }
 }

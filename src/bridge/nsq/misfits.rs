@@ -43,12 +43,7 @@ impl Misfits {
         settlements: Arc<Settlements>,
         status: Arc<Status>,
     ) -> Self {
-        Self {
-            max_msg_size,
-            fate,
-            settlements,
-            status,
-        }
+        Self { max_msg_size, fate, settlements, status }
     }
 
     /// Sends misfits their way and returns the rest.
@@ -71,10 +66,7 @@ impl Misfits {
             Fate::Drop => {
                 tracing::warn!(route = %self.status.name, "{words}: dropped");
                 let settled = self.settlements.settle(&[misfit.origin]);
-                self.status
-                    .counters
-                    .dropped
-                    .fetch_add(settled, Ordering::Relaxed);
+                self.status.counters.dropped.fetch_add(settled, Ordering::Relaxed);
             }
             Fate::Publish(dead_letters) => {
                 let Origin { generation, tag } = misfit.origin;
@@ -93,8 +85,7 @@ impl Misfits {
                 }
             }
             Fate::Stay => {
-                self.status
-                    .failed(format!("{words}; it stays unacknowledged in its queue"));
+                self.status.failed(format!("{words}; it stays unacknowledged in its queue"));
             }
         }
     }
@@ -116,10 +107,7 @@ impl Settle for DeadLetters {
                         tag: message.id.0 & ((1 << GENERATION_SHIFT) - 1),
                     };
                     let settled = self.settlements.settle(&[origin]);
-                    self.status
-                        .counters
-                        .dead_lettered
-                        .fetch_add(settled, Ordering::Relaxed);
+                    self.status.counters.dead_lettered.fetch_add(settled, Ordering::Relaxed);
                 }
                 Outcome::Refused(refusal) => {
                     let reason = &refusal.reason;

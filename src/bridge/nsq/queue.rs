@@ -82,13 +82,9 @@ impl Queue {
             touch_timeout: HOLD,
             sample_rate: 0,
         };
-        let channel = self
-            .engine
-            .topic(&self.from.topic)
-            .and_then(|topic| topic.channel(&self.from.channel));
-        let consumer = channel
-            .ok()
-            .and_then(|channel| channel.subscribe(subscriber, 0).ok());
+        let channel =
+            self.engine.topic(&self.from.topic).and_then(|topic| topic.channel(&self.from.channel));
+        let consumer = channel.ok().and_then(|channel| channel.subscribe(subscriber, 0).ok());
         let Some(consumer) = consumer else {
             return false;
         };
@@ -107,13 +103,7 @@ impl Queue {
             let stuck_until = self.stuck.lock().as_ref().map(|(at, _)| *at);
             if let Some(at) = stuck_until {
                 sleep_until(at).await;
-                return self
-                    .stuck
-                    .lock()
-                    .take()
-                    .map(|(_, message)| message)
-                    .into_iter()
-                    .collect();
+                return self.stuck.lock().take().map(|(_, message)| message).into_iter().collect();
             }
             let Some((consumer, signal)) = self.current().filter(|(_, signal)| !signal.is_closed())
             else {
@@ -127,9 +117,8 @@ impl Queue {
             if !batch.is_empty() {
                 let counters = &self.status.counters;
                 let fresh = batch.iter().filter(|message| message.attempts == 1);
-                let (messages, bytes) = fresh.fold((0, 0), |(n, bytes), message| {
-                    (n + 1, bytes + message.body.len() as u64)
-                });
+                let (messages, bytes) = fresh
+                    .fold((0, 0), |(n, bytes), message| (n + 1, bytes + message.body.len() as u64));
                 counters.received.fetch_add(messages, Ordering::Relaxed);
                 counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
                 return batch;
@@ -197,17 +186,9 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
     let mut bodies = BytesMut::new();
     let mut heads = Vec::new();
     let bytes = usize::try_from(pace.bytes).unwrap_or(usize::MAX);
-    let limit = PullLimit {
-        messages: pace.messages as u64,
-        bytes,
-    };
+    let limit = PullLimit { messages: pace.messages as u64, bytes };
     consumer.pull(limit, clock::now(), |delivery| {
-        let Delivery {
-            id,
-            timestamp,
-            attempts,
-            body,
-        } = delivery;
+        let Delivery { id, timestamp, attempts, body } = delivery;
         bodies.extend_from_slice(body);
         heads.push((id, timestamp, attempts, body.len()));
     });
@@ -216,14 +197,7 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
         .into_iter()
         .map(|(id, timestamp, attempts, size)| {
             let body = bodies.split_to(size);
-            Message {
-                id,
-                timestamp,
-                attempts,
-                body,
-                ticket: None,
-                dead: None,
-            }
+            Message { id, timestamp, attempts, body, ticket: None, dead: None }
         })
         .collect()
 }
@@ -251,11 +225,11 @@ impl Settle for Queue {
                     Refused::Dead(message) => dead.push(message),
                     Refused::Parked(id) => {
                         counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                            finished.push(id);
+                        finished.push(id);
                     }
                     Refused::Dropped(id) => {
                         counters.dropped.fetch_add(1, Ordering::Relaxed);
-                            finished.push(id);
+                        finished.push(id);
                     }
                     Refused::Stuck(message) => self.hold(message, &mut requeued),
                 },

@@ -15,10 +15,7 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd: {tcp_address: \"::1:4150\"}",
         "1:21: nsqd.tcp_address: expected host:port such as 127.0.0.1:4150, found \"::1:4150\"",
     ),
-    (
-        "nsqd: {tcp_address: [1]}",
-        "1:21: nsqd.tcp_address: expected text, found a list",
-    ),
+    ("nsqd: {tcp_address: [1]}", "1:21: nsqd.tcp_address: expected text, found a list"),
     (
         "nsqd: {http_address: 'h:99999'}",
         "1:22: nsqd.http_address: expected host:port such as 127.0.0.1:4150, found \"h:99999\"",
@@ -35,10 +32,7 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd:\n  msg_timeout: 60\n",
         "2:16: nsqd.msg_timeout: expected a duration such as 500ms, 10s or 1h30m, found \"60\" without a unit",
     ),
-    (
-        "nsqd:\n  msg_timeout: 0s\n",
-        "2:16: nsqd.msg_timeout: expected 1ms to 1d, found \"0s\"",
-    ),
+    ("nsqd:\n  msg_timeout: 0s\n", "2:16: nsqd.msg_timeout: expected 1ms to 1d, found \"0s\""),
     (
         "nsqd:\n  msg_timeout:\n",
         "2:3: nsqd.msg_timeout: expected a duration such as 10s, found nothing",
@@ -47,10 +41,7 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd: {max_msg_size: 1M}",
         "1:22: nsqd.max_msg_size: expected a size such as 1048576, 64KB or 20MiB, found \"1M\": the unit \"M\" is none of B, KB, MB, GB, TB, KiB, MiB, GiB or TiB",
     ),
-    (
-        "nsqd: {max_msg_size: 2GiB}",
-        "1:22: nsqd.max_msg_size: expected 1B to 1GiB, found \"2GiB\"",
-    ),
+    ("nsqd: {max_msg_size: 2GiB}", "1:22: nsqd.max_msg_size: expected 1B to 1GiB, found \"2GiB\""),
     (
         "nsqd: {max_rdy_count: 2.5}",
         "1:23: nsqd.max_rdy_count: expected a whole number from 1 to 1000000000, found \"2.5\"",
@@ -67,30 +58,18 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd: {msg_timeout: 1h}",
         "1:21: nsqd.msg_timeout: above max_msg_timeout: TOUCH would shorten the time of a message",
     ),
-    (
-        "nsqd: 5",
-        "1:7: nsqd: expected a mapping with keys, found \"5\"",
-    ),
-    (
-        "nsqd:",
-        "1:1: nsqd: expected a mapping with keys, found nothing",
-    ),
+    ("nsqd: 5", "1:7: nsqd: expected a mapping with keys, found \"5\""),
+    ("nsqd:", "1:1: nsqd: expected a mapping with keys, found nothing"),
     (
         "log: {level: inof}",
         "1:14: log.level: expected trace, debug, info, warn or error, found \"inof\"; did you mean \"info\"?",
     ),
-    (
-        "log: {format: xml}",
-        "1:15: log.format: expected text or json, found \"xml\"",
-    ),
+    ("log: {format: xml}", "1:15: log.format: expected text or json, found \"xml\""),
     (
         "log:\n  level: ${NOPE}\n",
         "2:10: log.level: environment variable NOPE is not set; set it, or give a default as ${NOPE:-default}",
     ),
-    (
-        "shutdown_timeout: 2h",
-        "1:19: shutdown_timeout: expected 0 to 1h, found \"2h\"",
-    ),
+    ("shutdown_timeout: 2h", "1:19: shutdown_timeout: expected 0 to 1h, found \"2h\""),
     (
         "brokers: {default: {}}",
         "1:20: brokers.default: the key \"uri\" is missing, such as uri: amqp://guest:guest@127.0.0.1:5672/%2f",
@@ -125,10 +104,7 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd:\n\ttcp_address: x\n",
         "2:2: not valid YAML: tabs disallowed within this context (block indentation)",
     ),
-    (
-        "log: {}\nlog: {}\n",
-        "2:1: log: the key \"log\" is given twice, first in line 1",
-    ),
+    ("log: {}\nlog: {}\n", "2:1: log: the key \"log\" is given twice, first in line 1"),
 ];
 
 #[test]

@@ -30,10 +30,7 @@ const ROUTE: &[(&str, &str)] = &[
         "  window: {messages: 0}",
         "9:22: routes[0].window.messages: expected a whole number from 1 to 100000, found \"0\"",
     ),
-    (
-        "  window: {bytes: 1}",
-        "9:19: routes[0].window.bytes: expected 1KiB to 1GiB, found \"1\"",
-    ),
+    ("  window: {bytes: 1}", "9:19: routes[0].window.bytes: expected 1KiB to 1GiB, found \"1\""),
     (
         "  retry: {}",
         "9:10: routes[0].retry: only queued routes have it: on a direct one the producer gets the error and tries again",
@@ -62,10 +59,7 @@ const ROUTE: &[(&str, &str)] = &[
         "  limit: {messages: 20000000/s}",
         "9:21: routes[0].limit.messages: a limit is at most 10000000/s",
     ),
-    (
-        "  limit: {bytes: 20GiB/s}",
-        "9:18: routes[0].limit.bytes: a limit is at most 10GiB/s",
-    ),
+    ("  limit: {bytes: 20GiB/s}", "9:18: routes[0].limit.bytes: a limit is at most 10GiB/s"),
     (
         "  limit: {messages: 1/s, burst: 0}",
         "9:33: routes[0].limit.burst: expected a whole number from 1 to 4294967295, found \"0\"",
@@ -193,10 +187,7 @@ fn keys_and_values_of_a_source() {
             "queue: q, prefetch: 65536",
             "3:37: routes[0].from.amqp.prefetch: expected a whole number from 1 to 65535, found \"65536\"",
         ),
-        (
-            "queue: ''",
-            "3:24: routes[0].from.amqp.queue: expected 1 to 255 bytes of text, found 0",
-        ),
+        ("queue: ''", "3:24: routes[0].from.amqp.queue: expected 1 to 255 bytes of text, found 0"),
         (
             "prefetch: 1",
             "3:16: routes[0].from.amqp: the key \"queue\" is missing, such as queue: invoices",
@@ -214,10 +205,7 @@ fn keys_and_values_of_a_source() {
             "3:27: routes[0].from.amqp.arguments: unknown key \"arguments\"; expected one of broker, consumer_tag, declare, prefetch, queue",
         ),
     ] {
-        assert_findings(
-            &deliver(amqp, "topic: t, channel: c", "mode: direct"),
-            expected,
-        );
+        assert_findings(&deliver(amqp, "topic: t, channel: c", "mode: direct"), expected);
     }
 }
 
@@ -245,27 +233,15 @@ fn modes_from_a_broker() {
             "5:9: routes[0].mode: expected direct or queued, found \"dirct\"; did you mean \"direct\"?",
         ),
         (
-            deliver(
-                "queue: q",
-                "topic: t, channel: c",
-                "mode: direct\n  retry: {}",
-            ),
+            deliver("queue: q", "topic: t, channel: c", "mode: direct\n  retry: {}"),
             "6:10: routes[0].retry: only queued routes have it: on a direct one the consumers decide what to requeue and what to give up",
         ),
         (
-            deliver(
-                "queue: q",
-                "topic: t, channel: c",
-                "mode: direct\n  window: {}",
-            ),
+            deliver("queue: q", "topic: t, channel: c", "mode: direct\n  window: {}"),
             "6:11: routes[0].window: nothing waits for confirms here; what is in flight is bounded by from.amqp.prefetch",
         ),
         (
-            deliver(
-                "queue: q",
-                "topic: t",
-                "mode: queued\n  publish_timeout: 1s",
-            ),
+            deliver("queue: q", "topic: t", "mode: queued\n  publish_timeout: 1s"),
             "6:20: routes[0].publish_timeout: nothing is published to a broker on this route",
         ),
         (

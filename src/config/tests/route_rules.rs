@@ -34,10 +34,7 @@ fn names_and_topics_belong_to_one_route() {
             "3:33: routes[1].from: the topic \"t\" keeps no messages here: the direct route \"a\" at routes/r.yaml:2:33 hands them to the broker",
         ),
         (
-            [
-                A,
-                "{name: b, mode: queued, from: {amqp: {queue: q}}, to: {nsq: {topic: t}}}",
-            ],
+            [A, "{name: b, mode: queued, from: {amqp: {queue: q}}, to: {nsq: {topic: t}}}"],
             "3:57: routes[1].to: the topic \"t\" keeps no messages here: the direct route \"a\" at routes/r.yaml:2:33 hands them to the broker",
         ),
         (
@@ -83,10 +80,7 @@ fn the_first_of_two_names_may_stand_in_another_file() {
     let folder = Folder::new()
         .with("leveret.yaml", NODE)
         .with("routes/1.yaml", routes(&[A]))
-        .with(
-            "routes/2.yaml",
-            routes(&[&A.replace("topic: t", "topic: u")]),
-        );
+        .with("routes/2.yaml", routes(&[&A.replace("topic: t", "topic: u")]));
     let findings = folder.findings();
     assert!(
         findings.starts_with(
@@ -99,9 +93,8 @@ fn the_first_of_two_names_may_stand_in_another_file() {
 
 #[test]
 fn a_node_without_brokers_says_so() {
-    let folder = Folder::new()
-        .with("leveret.yaml", "bridges: routes\n")
-        .with("routes/r.yaml", routes(&[A]));
+    let folder =
+        Folder::new().with("leveret.yaml", "bridges: routes\n").with("routes/r.yaml", routes(&[A]));
     assert_eq!(
         folder.findings(),
         "routes/r.yaml:2:63: routes[0].to.amqp: unknown broker \"default\"; the node's file has no brokers"
@@ -111,9 +104,7 @@ fn a_node_without_brokers_says_so() {
 #[test]
 fn small_brokers_are_warned_of() {
     let node = "brokers: {default: {uri: amqp://h, max_message_size: 64KiB}}\nbridges: routes\n";
-    let folder = Folder::new()
-        .with("leveret.yaml", node)
-        .with("routes/r.yaml", routes(&[A]));
+    let folder = Folder::new().with("leveret.yaml", node).with("routes/r.yaml", routes(&[A]));
     assert_eq!(
         folder.findings(),
         "routes/r.yaml:2:56: routes[0].to: the broker \"default\" takes messages up to 64KiB, nsqd.max_msg_size is 1MiB: larger ones are refused"
@@ -145,10 +136,7 @@ fn routes_to_themselves() {
         ),
     ] {
         let found = route_findings(&routes(&[route]));
-        assert!(
-            found.contains("routes[0].to") && found.ends_with(expected),
-            "{route}\n{found}"
-        );
+        assert!(found.contains("routes[0].to") && found.ends_with(expected), "{route}\n{found}");
     }
 }
 
@@ -195,11 +183,7 @@ fn circles_over_the_default_exchange() {
 #[test]
 fn circles_over_declared_bindings() {
     let declare = "declare: {exchange_type: topic, queues: [{name: q, routing_keys: ['k.*']}]}";
-    for (key, verdict) in [
-        ("k.1", Some("would")),
-        ("j.1", None),
-        ("'{{ id }}'", Some("may")),
-    ] {
+    for (key, verdict) in [("k.1", Some("would")), ("j.1", None), ("'{{ id }}'", Some("may"))] {
         let amqp = format!("exchange: x, routing_key: {key}, {declare}");
         assert_circle(&[out("t", &amqp), back("queue: q", "t")], verdict);
     }

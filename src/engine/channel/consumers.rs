@@ -60,13 +60,7 @@ impl Consumers {
     }
 
     pub(super) fn insert(&mut self, subscriber: Subscriber) -> u32 {
-        let Subscriber {
-            client,
-            signal,
-            msg_timeout,
-            touch_timeout,
-            sample_rate,
-        } = subscriber;
+        let Subscriber { client, signal, msg_timeout, touch_timeout, sample_rate } = subscriber;
         let consumer = Consumer {
             client,
             signal,

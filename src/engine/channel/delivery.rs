@@ -58,11 +58,7 @@ impl State {
                 }
             }
             self.cursor = self.cursor.max(stop);
-            if self
-                .again
-                .front()
-                .is_some_and(|again| again.after <= self.cursor)
-            {
+            if self.again.front().is_some_and(|again| again.after <= self.cursor) {
                 self.deliver_again(pull);
             } else if self.cursor >= pull.view.released {
                 return;
@@ -78,17 +74,8 @@ impl State {
         let at = self.slots.insert(Slot::new(stored.seq, Phase::Ready));
         self.window.insert(stored.seq, at);
         let attempts = self.hand_over(at, pull.consumer, pull.now);
-        let Stored {
-            seq,
-            timestamp,
-            body,
-        } = stored;
-        pull.deliver(Picked {
-            seq,
-            timestamp,
-            attempts,
-            body,
-        });
+        let Stored { seq, timestamp, body } = stored;
+        pull.deliver(Picked { seq, timestamp, attempts, body });
     }
 
     /// Delivers the first of the requeued messages. An entry whose message is gone is dropped.
@@ -99,11 +86,7 @@ impl State {
         let Some(at) = self.window.get(seq) else {
             return;
         };
-        if self
-            .slots
-            .get(at)
-            .is_none_or(|slot| slot.phase != Phase::Ready)
-        {
+        if self.slots.get(at).is_none_or(|slot| slot.phase != Phase::Ready) {
             return;
         }
         self.again_live -= 1;
@@ -124,16 +107,8 @@ impl State {
             }),
             // The channel holds a claim on it, so its block is there.
             None => {
-                if let Some(Stored {
-                    timestamp, body, ..
-                }) = pull.view.log.get(seq)
-                {
-                    pull.deliver(Picked {
-                        seq,
-                        timestamp,
-                        attempts,
-                        body,
-                    });
+                if let Some(Stored { timestamp, body, .. }) = pull.view.log.get(seq) {
+                    pull.deliver(Picked { seq, timestamp, attempts, body });
                 }
             }
         }
@@ -141,23 +116,14 @@ impl State {
 
     /// Puts a message in flight at `consumer` and counts the attempt.
     fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
-        let Self {
-            slots,
-            consumers,
-            in_flight,
-            ..
-        } = self;
+        let Self { slots, consumers, in_flight, .. } = self;
         let (Some(slot), Some(to)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
             return 0;
         };
         slot.attempts = slot.attempts.saturating_add(1);
         let attempts = slot.attempts;
         let deadline = now + to.msg_timeout;
-        slot.phase = Phase::InFlight {
-            consumer,
-            delivered: now,
-            deadline,
-        };
+        slot.phase = Phase::InFlight { consumer, delivered: now, deadline };
         slots.link(&mut to.list, at);
         to.in_flight += 1;
         *in_flight += 1;
@@ -166,10 +132,7 @@ impl State {
 
     /// nsqd discards what a sampling consumer does not want, for the whole channel: about `rate + 1` per cent remain.
     fn is_sampled_out(&mut self, consumer: u32) -> bool {
-        let rate = self
-            .consumers
-            .get(consumer)
-            .map_or(0, |consumer| consumer.sample_rate);
+        let rate = self.consumers.get(consumer).map_or(0, |consumer| consumer.sample_rate);
         if rate == 0 {
             return false;
         }

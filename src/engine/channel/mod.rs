@@ -100,9 +100,7 @@ pub struct Channel {
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Channel").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -144,10 +142,7 @@ impl Channel {
             ephemeral: is_ephemeral(&name),
             name,
             place,
-            inner: Mutex::new(Inner {
-                state: State::new(cursor),
-                alarm: None,
-            }),
+            inner: Mutex::new(Inner { state: State::new(cursor), alarm: None }),
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             base,
@@ -238,9 +233,7 @@ impl Channel {
         let mut inner = self.inner.lock();
         inner.state.clear(view(&feed), &mut leftovers);
         drop(inner);
-        self.give_back(feed, &leftovers, |upstream, origins| {
-            upstream.finished(origins)
-        });
+        self.give_back(feed, &leftovers, |upstream, origins| upstream.finished(origins));
     }
 
     /// The number of consumers, as it changes.
@@ -264,19 +257,10 @@ impl Channel {
         }
         inner.state.offered += offers.len() as u64;
         for (seq, offer) in seqs.zip(offers) {
-            let source = Source {
-                upstream: Arc::clone(upstream),
-                origin: offer.origin,
-            };
+            let source = Source { upstream: Arc::clone(upstream), origin: offer.origin };
             let (body, timestamp) = (offer.body.clone(), offer.timestamp);
-            let detached = Detached {
-                body,
-                timestamp,
-                source: Some(source),
-            };
-            inner
-                .state
-                .add(seq, detached, offer.attempts, None, feed.released);
+            let detached = Detached { body, timestamp, source: Some(source) };
+            inner.state.add(seq, detached, offer.attempts, None, feed.released);
         }
         self.wake_ready(feed, &mut inner);
         true
@@ -292,9 +276,7 @@ impl Channel {
     pub(super) fn owed(&self) -> Vec<Owed> {
         let feed = self.place.feed.read();
         let inner = self.inner.lock();
-        inner
-            .state
-            .owed(view(&feed), clock::now(), clock::unix_nanos())
+        inner.state.owed(view(&feed), clock::now(), clock::unix_nanos())
     }
 
     /// Takes back what it owed when the node stopped.
@@ -306,14 +288,8 @@ impl Channel {
             let wait = u64::try_from(owed.due.saturating_sub(wall)).unwrap_or(0);
             let due = (wait > 0).then(|| now + Duration::from_nanos(wait));
             let body = Bytes::copy_from_slice(&owed.body);
-            let detached = Detached {
-                body,
-                timestamp: owed.timestamp,
-                source: None,
-            };
-            inner
-                .state
-                .add(owed.seq, detached, owed.attempts, due, feed.released);
+            let detached = Detached { body, timestamp: owed.timestamp, source: None };
+            inner.state.add(owed.seq, detached, owed.attempts, due, feed.released);
             if let Some(due) = due {
                 self.set_alarm(&mut inner, due);
             }
@@ -332,16 +308,12 @@ impl Channel {
             consumer.signal.close();
         }
         drop(inner);
-        self.give_back(feed, &leftovers, |upstream, origins| {
-            upstream.returned(origins)
-        });
+        self.give_back(feed, &leftovers, |upstream, origins| upstream.returned(origins));
     }
 
     fn settle_leftovers(&self, feed: RwLockReadGuard<'_, Feed>, leftovers: &Leftovers) {
         if !leftovers.is_empty() {
-            self.give_back(feed, leftovers, |upstream, origins| {
-                upstream.finished(origins)
-            });
+            self.give_back(feed, leftovers, |upstream, origins| upstream.finished(origins));
         }
     }
 
@@ -368,8 +340,7 @@ impl Channel {
         if inner.state.consumers.waiting() > 0 && inner.state.has_ready(view(feed)) {
             inner.state.consumers.wake_one();
         }
-        self.hungry
-            .store(inner.state.consumers.waiting() > 0, Ordering::Release);
+        self.hungry.store(inner.state.consumers.waiting() > 0, Ordering::Release);
     }
 
     /// Called with the feed's lock held.
@@ -379,8 +350,7 @@ impl Channel {
             if !inner.state.paused {
                 inner.state.consumers.wake_one();
             }
-            self.hungry
-                .store(inner.state.consumers.waiting() > 0, Ordering::Release);
+            self.hungry.store(inner.state.consumers.waiting() > 0, Ordering::Release);
         }
     }
 
@@ -407,23 +377,9 @@ impl Channel {
 
     /// Adds a deferred message. Called with the feed's lock held.
     pub(super) fn defer(&self, message: Deferred, due: Instant, released: u64) {
-        let Deferred {
-            seq,
-            timestamp,
-            body,
-        } = message;
+        let Deferred { seq, timestamp, body } = message;
         let mut inner = self.inner.lock();
-        inner.state.add(
-            seq,
-            Detached {
-                body,
-                timestamp,
-                source: None,
-            },
-            0,
-            Some(due),
-            released,
-        );
+        inner.state.add(seq, Detached { body, timestamp, source: None }, 0, Some(due), released);
         self.set_alarm(&mut inner, due);
     }
 
@@ -431,10 +387,7 @@ impl Channel {
     /// Called with the feed's lock held, before `range` is released.
     pub(super) fn bound(&self, log: &Log, range: &Range<u64>, bound: u64) -> Option<Range<u64>> {
         let mut inner = self.inner.lock();
-        let depth = inner.state.depth(View {
-            log,
-            released: range.start,
-        });
+        let depth = inner.state.depth(View { log, released: range.start });
         let surplus = range.start.saturating_add(bound.saturating_sub(depth))..range.end;
         if surplus.is_empty() {
             return None;
@@ -474,8 +427,5 @@ impl Channel {
 }
 
 const fn view(feed: &Feed) -> View<'_> {
-    View {
-        log: &feed.log,
-        released: feed.released,
-    }
+    View { log: &feed.log, released: feed.released }
 }

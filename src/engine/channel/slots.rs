@@ -30,11 +30,7 @@ pub(super) enum Phase {
     /// Held back until this moment.
     Deferred { due: Instant },
     /// At a consumer.
-    InFlight {
-        consumer: u32,
-        delivered: Instant,
-        deadline: Instant,
-    },
+    InFlight { consumer: u32, delivered: Instant, deadline: Instant },
 }
 
 #[derive(Debug)]
@@ -50,14 +46,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) const fn new(seq: u64, phase: Phase) -> Self {
-        Self {
-            seq,
-            attempts: 0,
-            phase,
-            detached: None,
-            previous: END,
-            next: END,
-        }
+        Self { seq, attempts: 0, phase, detached: None, previous: END, next: END }
     }
 }
 
@@ -69,10 +58,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) const EMPTY: Self = Self {
-        head: END,
-        tail: END,
-    };
+    pub(super) const EMPTY: Self = Self { head: END, tail: END };
 
     /// The slot with the earliest deadline.
     pub(super) fn first(&self) -> Option<u32> {
@@ -123,9 +109,7 @@ impl Slots {
 
     /// Every live slot, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        (0..)
-            .zip(&self.slots)
-            .filter_map(|(at, slot)| Some((at, slot.as_ref()?)))
+        (0..).zip(&self.slots).filter_map(|(at, slot)| Some((at, slot.as_ref()?)))
     }
 
     fn deadline(&self, at: u32) -> Option<Instant> {
@@ -198,23 +182,15 @@ mod tests {
         let mut places = Vec::new();
         for (seq, seconds) in [(1, 10), (2, 20), (3, 15), (4, 5), (5, 20)] {
             let deadline = start + Duration::from_secs(seconds);
-            let phase = Phase::InFlight {
-                consumer: 0,
-                delivered: start,
-                deadline,
-            };
+            let phase = Phase::InFlight { consumer: 0, delivered: start, deadline };
             let at = slots.insert(Slot::new(seq, phase));
             slots.link(&mut list, at);
             places.push(at);
         }
         assert_eq!(order(&slots, list), [4, 1, 3, 2, 5]);
-        for (place, left) in [
-            (2, vec![4, 1, 2, 5]),
-            (3, vec![1, 2, 5]),
-            (4, vec![1, 2]),
-            (0, vec![2]),
-            (1, vec![]),
-        ] {
+        for (place, left) in
+            [(2, vec![4, 1, 2, 5]), (3, vec![1, 2, 5]), (4, vec![1, 2]), (0, vec![2]), (1, vec![])]
+        {
             slots.unlink(&mut list, places[place]);
             slots.remove(places[place]);
             assert_eq!(order(&slots, list), left);

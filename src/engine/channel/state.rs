@@ -136,10 +136,7 @@ impl State {
         let skipped: u64 = self
             .skips
             .iter()
-            .map(|skip| {
-                view.log
-                    .count(&(skip.start.max(self.cursor)..skip.end.max(self.cursor)))
-            })
+            .map(|skip| view.log.count(&(skip.start.max(self.cursor)..skip.end.max(self.cursor))))
             .sum();
         self.again_live + ahead.saturating_sub(skipped)
     }
@@ -196,12 +193,7 @@ impl State {
 
     /// Takes a message out of its consumer's hands.
     fn take_back(&mut self, at: u32) {
-        let Self {
-            slots,
-            consumers,
-            in_flight,
-            ..
-        } = self;
+        let Self { slots, consumers, in_flight, .. } = self;
         let Some(Phase::InFlight { consumer, .. }) = slots.get(at).map(|slot| slot.phase) else {
             return;
         };
@@ -223,9 +215,7 @@ impl State {
     fn owned(&self, consumer: u32, seq: u64) -> Result<u32, SettleError> {
         let at = self.window.get(seq).ok_or(SettleError::NotInFlight)?;
         match self.slots.get(at).map(|slot| slot.phase) {
-            Some(Phase::InFlight {
-                consumer: owner, ..
-            }) if owner == consumer => Ok(at),
+            Some(Phase::InFlight { consumer: owner, .. }) if owner == consumer => Ok(at),
             Some(Phase::InFlight { .. }) => Err(SettleError::NotOwner),
             _ => Err(SettleError::NotInFlight),
         }
@@ -277,18 +267,11 @@ impl State {
         now: Instant,
     ) -> Result<(), SettleError> {
         let at = self.owned(consumer, seq)?;
-        let Self {
-            slots, consumers, ..
-        } = self;
+        let Self { slots, consumers, .. } = self;
         let (Some(slot), Some(owner)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
             return Err(SettleError::NotInFlight);
         };
-        if let Phase::InFlight {
-            delivered,
-            deadline,
-            ..
-        } = &mut slot.phase
-        {
+        if let Phase::InFlight { delivered, deadline, .. } = &mut slot.phase {
             *deadline = (now + owner.touch_timeout).min(*delivered + timeout_max);
         }
         slots.unlink(&mut owner.list, at);
@@ -302,10 +285,7 @@ impl State {
             return;
         };
         slot.phase = Phase::Ready;
-        self.again.push_back(Again {
-            after: released,
-            seq: slot.seq,
-        });
+        self.again.push_back(Again { after: released, seq: slot.seq });
         self.again_live += 1;
     }
 
@@ -344,9 +324,7 @@ impl State {
         let mut overdue = Vec::new();
         for consumer in self.consumers.iter() {
             let first = consumer.list.first().and_then(|at| self.slots.get(at));
-            if let Some(Phase::InFlight {
-                deadline, consumer, ..
-            }) = first.map(|slot| slot.phase)
+            if let Some(Phase::InFlight { deadline, consumer, .. }) = first.map(|slot| slot.phase)
                 && deadline <= now
             {
                 overdue.push(consumer);
@@ -406,10 +384,7 @@ impl State {
     /// Removes a consumer. What it had in flight is ready again at once: nsqd waits for the timeouts instead, and its
     /// users have asked for this since 2014.
     pub(super) fn unsubscribe(&mut self, consumer: u32, released: u64) {
-        while let Some(at) = self
-            .consumers
-            .get(consumer)
-            .and_then(|consumer| consumer.list.first())
+        while let Some(at) = self.consumers.get(consumer).and_then(|consumer| consumer.list.first())
         {
             self.take_back(at);
             self.queue(at, released);
@@ -465,19 +440,10 @@ impl State {
                     (stored.timestamp, stored.body.to_vec())
                 }
             };
-            Some(Owed {
-                seq: slot.seq,
-                timestamp,
-                attempts: slot.attempts,
-                due,
-                body,
-            })
+            Some(Owed { seq: slot.seq, timestamp, attempts: slot.attempts, due, body })
         });
         let is_skipped = |seq: u64| self.skips.iter().any(|skip| skip.contains(&seq));
-        let ahead = view
-            .log
-            .iter(self.cursor, view.released)
-            .filter(|s| !is_skipped(s.seq));
+        let ahead = view.log.iter(self.cursor, view.released).filter(|s| !is_skipped(s.seq));
         let ahead = ahead.map(|stored| Owed {
             seq: stored.seq,
             timestamp: stored.timestamp,
@@ -513,10 +479,7 @@ impl State {
             .slots
             .iter()
             .filter(|(_, slot)| {
-                let source = slot
-                    .detached
-                    .as_ref()
-                    .and_then(|detached| detached.source.as_ref());
+                let source = slot.detached.as_ref().and_then(|detached| detached.source.as_ref());
                 source.is_some_and(|source| {
                     source.is_from(upstream) && source.origin.generation <= generation
                 })

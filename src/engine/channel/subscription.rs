@@ -55,11 +55,7 @@ pub struct Pulled {
 
 impl Consumer {
     pub(super) const fn new(channel: Arc<Channel>, index: u32, client: Arc<Client>) -> Self {
-        Self {
-            channel,
-            index,
-            client,
-        }
+        Self { channel, index, client }
     }
 
     /// The channel.
@@ -90,33 +86,18 @@ impl Consumer {
         let feed = channel.place.feed.read();
         let mut inner = channel.inner.lock();
         let state = &mut inner.state;
-        let credit = state
-            .consumers
-            .get(self.index)
-            .map_or(0, super::consumers::Consumer::credit);
+        let credit = state.consumers.get(self.index).map_or(0, super::consumers::Consumer::credit);
         let mut pull = Pull {
             view: view(&feed),
             consumer: self.index,
             now,
-            messages: credit
-                .min(limit.messages)
-                .min(self.share(state, feed.released)),
+            messages: credit.min(limit.messages).min(self.share(state, feed.released)),
             bytes: limit.bytes,
             delivered: 0,
             leftovers: &mut leftovers,
             sink: |picked: Picked<'_>| {
-                let Picked {
-                    seq,
-                    timestamp,
-                    attempts,
-                    body,
-                } = picked;
-                sink(Delivery {
-                    id: MessageId(node | seq),
-                    timestamp,
-                    attempts,
-                    body,
-                });
+                let Picked { seq, timestamp, attempts, body } = picked;
+                sink(Delivery { id: MessageId(node | seq), timestamp, attempts, body });
             },
         };
         state.pull(&mut pull);
@@ -133,10 +114,7 @@ impl Consumer {
         }
         channel.wake_ready(&feed, &mut inner);
         drop(inner);
-        self.client
-            .counters
-            .messages
-            .fetch_add(messages, Ordering::Relaxed);
+        self.client.counters.messages.fetch_add(messages, Ordering::Relaxed);
         channel.settle_leftovers(feed, &leftovers);
         Pulled { messages, more }
     }
@@ -184,11 +162,7 @@ impl Settling<'_> {
     fn seq(&self, id: &[u8; MessageId::LEN]) -> Result<u64, SettleError> {
         let id = MessageId::from_hex(id).ok_or(SettleError::NotInFlight)?;
         let node = self.consumer.channel.place.shared.node;
-        if id.0 & !SEQ_MASK == node {
-            Ok(id.0 & SEQ_MASK)
-        } else {
-            Err(SettleError::NotInFlight)
-        }
+        if id.0 & !SEQ_MASK == node { Ok(id.0 & SEQ_MASK) } else { Err(SettleError::NotInFlight) }
     }
 
     /// FIN.
@@ -198,9 +172,7 @@ impl Settling<'_> {
     pub fn finish(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
         let seq = self.seq(id)?;
         let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
-        inner
-            .state
-            .finish(self.consumer.index, seq, &mut self.leftovers)?;
+        inner.state.finish(self.consumer.index, seq, &mut self.leftovers)?;
         let counters = &self.consumer.client.counters;
         counters.finished.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -220,9 +192,7 @@ impl Settling<'_> {
             return Err(SettleError::Exiting);
         };
         let index = self.consumer.index;
-        let due = inner
-            .state
-            .requeue(index, seq, delay, self.now, feed.released)?;
+        let due = inner.state.requeue(index, seq, delay, self.now, feed.released)?;
         if let Some(due) = due {
             self.consumer.channel.set_alarm(inner, due);
         }
@@ -239,9 +209,7 @@ impl Settling<'_> {
         let seq = self.seq(id)?;
         let timeout_max = self.consumer.channel.place.shared.options.max_msg_timeout;
         let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
-        inner
-            .state
-            .touch(self.consumer.index, seq, timeout_max, self.now)
+        inner.state.touch(self.consumer.index, seq, timeout_max, self.now)
     }
 }
 

@@ -12,10 +12,7 @@ use crate::engine::{
     Signal, Subscriber, Topic, Upstream,
 };
 
-const ALL: PullLimit = PullLimit {
-    messages: u64::MAX,
-    bytes: usize::MAX,
-};
+const ALL: PullLimit = PullLimit { messages: u64::MAX, bytes: usize::MAX };
 
 struct Got {
     id: [u8; 16],
@@ -24,10 +21,7 @@ struct Got {
 }
 
 fn engine() -> Arc<Engine> {
-    Engine::new(Options {
-        mem_queue_size: 3,
-        ..Options::default()
-    })
+    Engine::new(Options { mem_queue_size: 3, ..Options::default() })
 }
 
 fn publish(topic: &Topic, body: &str) {
@@ -45,11 +39,7 @@ fn subscribe(topic: &Arc<Topic>, channel: &str, ready: u64) -> (Consumer, Arc<Si
         touch_timeout: Duration::from_secs(60),
         sample_rate: 0,
     };
-    let consumer = topic
-        .channel(channel)
-        .unwrap()
-        .subscribe(subscriber, 0)
-        .unwrap();
+    let consumer = topic.channel(channel).unwrap().subscribe(subscriber, 0).unwrap();
     consumer.set_ready(ready);
     (consumer, signal)
 }
@@ -58,11 +48,7 @@ fn pull_at(consumer: &Consumer, now: Instant) -> Vec<Got> {
     let mut got = Vec::new();
     consumer.pull(ALL, now, |delivery| {
         let (id, body) = (delivery.id.to_hex(), delivery.body.to_vec());
-        got.push(Got {
-            id,
-            attempts: delivery.attempts,
-            body,
-        });
+        got.push(Got { id, attempts: delivery.attempts, body });
     });
     got
 }
@@ -72,19 +58,14 @@ fn pull(consumer: &Consumer) -> Vec<Got> {
 }
 
 fn texts(got: &[Got]) -> Vec<&str> {
-    got.iter()
-        .map(|got| std::str::from_utf8(&got.body).unwrap())
-        .collect()
+    got.iter().map(|got| std::str::from_utf8(&got.body).unwrap()).collect()
 }
 
 fn is_woken(signal: &Signal) -> bool {
     use std::future::Future as _;
     use std::task::{Context, Poll, Waker};
     let woken = std::pin::pin!(signal.woken());
-    matches!(
-        woken.poll(&mut Context::from_waker(Waker::noop())),
-        Poll::Ready(())
-    )
+    matches!(woken.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()))
 }
 
 #[test]
@@ -149,10 +130,7 @@ fn a_requeued_message_goes_behind_what_is_queued_with_one_more_attempt() {
     let mut seen = Vec::new();
     for round in 0..4 {
         let got = pull(&consumer);
-        seen.push((
-            String::from_utf8(got[0].body.clone()).unwrap(),
-            got[0].attempts,
-        ));
+        seen.push((String::from_utf8(got[0].body.clone()).unwrap(), got[0].attempts));
         let mut settling = consumer.settle(clock::now());
         if round == 0 {
             settling.requeue(&got[0].id, Duration::ZERO).unwrap();
@@ -160,10 +138,7 @@ fn a_requeued_message_goes_behind_what_is_queued_with_one_more_attempt() {
             settling.finish(&got[0].id).unwrap();
         }
     }
-    let seen: Vec<_> = seen
-        .iter()
-        .map(|(body, attempts)| (body.as_str(), *attempts))
-        .collect();
+    let seen: Vec<_> = seen.iter().map(|(body, attempts)| (body.as_str(), *attempts)).collect();
     assert_eq!(seen, [("1", 1), ("2", 1), ("3", 1), ("1", 2)]);
     assert_eq!(consumer.channel().counts().requeues, 1);
 }
@@ -177,23 +152,11 @@ fn settling_what_is_not_ones_own_is_refused() {
     publish(&topic, "x");
     let got = pull(&one);
     let now = clock::now();
-    assert_eq!(
-        two.settle(now).finish(&got[0].id),
-        Err(SettleError::NotOwner)
-    );
-    assert_eq!(
-        two.settle(now).finish(b"0123456789abcdef"),
-        Err(SettleError::NotInFlight)
-    );
-    assert_eq!(
-        two.settle(now).touch(b"not hexadecimal!"),
-        Err(SettleError::NotInFlight)
-    );
+    assert_eq!(two.settle(now).finish(&got[0].id), Err(SettleError::NotOwner));
+    assert_eq!(two.settle(now).finish(b"0123456789abcdef"), Err(SettleError::NotInFlight));
+    assert_eq!(two.settle(now).touch(b"not hexadecimal!"), Err(SettleError::NotInFlight));
     one.settle(now).finish(&got[0].id).unwrap();
-    assert_eq!(
-        one.settle(now).finish(&got[0].id),
-        Err(SettleError::NotInFlight)
-    );
+    assert_eq!(one.settle(now).finish(&got[0].id), Err(SettleError::NotInFlight));
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,10 +173,7 @@ async fn timeouts_touch_and_delays_happen_on_time() {
     signal.woken().await;
     let late = clock::now();
     assert!(late - start >= Duration::from_secs(60) && late - start < Duration::from_secs(61));
-    assert_eq!(
-        consumer.settle(late).finish(&got[0].id),
-        Err(SettleError::NotInFlight)
-    );
+    assert_eq!(consumer.settle(late).finish(&got[0].id), Err(SettleError::NotInFlight));
     let again = pull(&consumer);
     assert_eq!((again[0].attempts, again[0].id), (2, got[0].id));
     assert_eq!(consumer.channel().counts().timeouts, 1);
@@ -221,10 +181,7 @@ async fn timeouts_touch_and_delays_happen_on_time() {
     tokio::time::sleep(Duration::from_secs(50)).await;
     consumer.settle(clock::now()).touch(&again[0].id).unwrap();
     tokio::time::sleep(Duration::from_secs(50)).await;
-    consumer
-        .settle(clock::now())
-        .requeue(&again[0].id, Duration::from_secs(5))
-        .unwrap();
+    consumer.settle(clock::now()).requeue(&again[0].id, Duration::from_secs(5)).unwrap();
     assert_eq!(consumer.channel().counts().deferred, 1);
     let start = clock::now();
     assert!(pull(&consumer).is_empty());
@@ -331,10 +288,7 @@ fn emptying_drops_queued_and_in_flight_messages_and_keeps_later_ones() {
     }
     let got = pull(&consumer);
     consumer.channel().empty();
-    assert_eq!(
-        consumer.settle(clock::now()).finish(&got[0].id),
-        Err(SettleError::NotInFlight)
-    );
+    assert_eq!(consumer.settle(clock::now()).finish(&got[0].id), Err(SettleError::NotInFlight));
     let counts = consumer.channel().counts();
     assert_eq!((counts.depth, counts.in_flight, counts.messages), (0, 0, 3));
     publish(&topic, "4");
@@ -362,18 +316,10 @@ fn memory_is_given_back_even_if_a_message_in_every_block_is_stuck() {
         assert_eq!(got.len(), 1000, "round {round}");
         let mut settling = consumer.settle(clock::now());
         for (at, got) in got.into_iter().enumerate() {
-            if at == 500 {
-                stuck.push(got.id)
-            } else {
-                settling.finish(&got.id).unwrap()
-            }
+            if at == 500 { stuck.push(got.id) } else { settling.finish(&got.id).unwrap() }
         }
     }
-    assert!(
-        topic.memory() < 6 << 20,
-        "{} bytes for 40 messages",
-        topic.memory()
-    );
+    assert!(topic.memory() < 6 << 20, "{} bytes for 40 messages", topic.memory());
     let mut settling = consumer.settle(clock::now());
     for id in &stuck {
         settling.finish(id).unwrap();
@@ -399,12 +345,7 @@ impl Upstream for Far {
 
 fn offer(tag: u64, generation: u64) -> Offer {
     let body = Bytes::from(tag.to_string());
-    Offer {
-        body,
-        timestamp: 1,
-        attempts: 0,
-        origin: Origin { generation, tag },
-    }
+    Offer { body, timestamp: 1, attempts: 0, origin: Origin { generation, tag } }
 }
 
 #[test]
@@ -413,11 +354,7 @@ fn an_upstream_learns_how_its_messages_end() {
     let far = Arc::<Far>::default();
     let upstream = Arc::clone(&far) as Arc<dyn Upstream>;
     let topic = engine.topic("t").unwrap();
-    assert_eq!(
-        topic.offer(Some("c"), &[offer(1, 1)], &upstream),
-        0,
-        "no such channel yet"
-    );
+    assert_eq!(topic.offer(Some("c"), &[offer(1, 1)], &upstream), 0, "no such channel yet");
     let (consumer, _) = subscribe(&topic, "c", 2);
     let channel = Arc::clone(consumer.channel());
     let audience = channel.audience();
@@ -428,29 +365,14 @@ fn an_upstream_learns_how_its_messages_end() {
     let got = pull(&consumer);
     assert_eq!(texts(&got), ["1", "2"]);
     consumer.settle(clock::now()).finish(&got[0].id).unwrap();
-    assert_eq!(
-        *far.finished.lock(),
-        [Origin {
-            generation: 1,
-            tag: 1
-        }]
-    );
+    assert_eq!(*far.finished.lock(), [Origin { generation: 1, tag: 1 }]);
 
     channel.revoke(&upstream, 1);
-    assert_eq!(
-        consumer.settle(clock::now()).finish(&got[1].id),
-        Err(SettleError::NotInFlight)
-    );
+    assert_eq!(consumer.settle(clock::now()).finish(&got[1].id), Err(SettleError::NotInFlight));
     assert_eq!(texts(&pull(&consumer)), ["local"]);
     assert_eq!(topic.offer(Some("c"), &[offer(1, 2)], &upstream), 1);
     assert!(topic.delete_channel("c"));
-    assert_eq!(
-        *far.returned.lock(),
-        [Origin {
-            generation: 2,
-            tag: 1
-        }]
-    );
+    assert_eq!(*far.returned.lock(), [Origin { generation: 2, tag: 1 }]);
     drop(consumer);
     assert_eq!(*audience.borrow(), 0);
 }

@@ -43,12 +43,7 @@ impl Window {
         let (page, at) = split(seq);
         let Self { pages, spare } = self;
         let page = pages.entry(page).or_insert_with(|| {
-            spare.take().unwrap_or_else(|| {
-                Box::new(Page {
-                    live: 0,
-                    slots: [NONE; PAGE],
-                })
-            })
+            spare.take().unwrap_or_else(|| Box::new(Page { live: 0, slots: [NONE; PAGE] }))
         });
         if let Some(place) = page.slots.get_mut(at) {
             if *place == NONE {
@@ -82,14 +77,14 @@ impl Window {
     /// The slots of the live messages from `from` up to but not including `end`, in order.
     pub(super) fn range(&self, from: u64, end: u64) -> impl Iterator<Item = u32> {
         let last = end.saturating_sub(1) >> PAGE_BITS;
-        self.pages
-            .range(from >> PAGE_BITS..=last.max(from >> PAGE_BITS))
-            .flat_map(move |(number, page)| {
+        self.pages.range(from >> PAGE_BITS..=last.max(from >> PAGE_BITS)).flat_map(
+            move |(number, page)| {
                 let base = number << PAGE_BITS;
                 (base..).zip(page.slots).filter_map(move |(seq, slot)| {
                     (slot != NONE && (from..end).contains(&seq)).then_some(slot)
                 })
-            })
+            },
+        )
     }
 }
 

@@ -16,17 +16,11 @@ fn allowance(amount: u64, per: Duration, burst: u64) -> Option<Allowance> {
 }
 
 fn messages(amount: u64, burst: u64) -> LimitOptions {
-    LimitOptions {
-        messages: allowance(amount, SECOND, burst),
-        bytes: None,
-    }
+    LimitOptions { messages: allowance(amount, SECOND, burst), bytes: None }
 }
 
 fn bytes(amount: u64, burst: u64) -> LimitOptions {
-    LimitOptions {
-        messages: None,
-        bytes: allowance(amount, SECOND, burst),
-    }
+    LimitOptions { messages: None, bytes: allowance(amount, SECOND, burst) }
 }
 
 /// Sends batches for `span` of simulated time and asserts after each one that no dimension is above rate × time +
@@ -43,10 +37,7 @@ async fn flood(options: LimitOptions, span: Duration, batch: u64, size: u64) -> 
         }
         sent_messages += batch;
         sent_bytes += batch * size;
-        for (sent, allowed) in [
-            (sent_messages, options.messages),
-            (sent_bytes, options.bytes),
-        ] {
+        for (sent, allowed) in [(sent_messages, options.messages), (sent_bytes, options.bytes)] {
             let Some(allowance) = allowed else { continue };
             let per = allowance.rate.per().as_secs_f64();
             let bound = allowance.rate.amount() as f64 * passed.as_secs_f64() / per;
@@ -61,10 +52,7 @@ async fn flood(options: LimitOptions, span: Duration, batch: u64, size: u64) -> 
 fn assert_close(sent: u64, rate: u64, seconds: u64, burst: u64) {
     let earned = sent.saturating_sub(burst) as f64;
     let due = (rate * seconds) as f64;
-    assert!(
-        (earned - due).abs() <= due * 0.02,
-        "{earned} beyond the burst, {due} due"
-    );
+    assert!((earned - due).abs() <= due * 0.02, "{earned} beyond the burst, {due} due");
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,10 +90,7 @@ async fn byte_rates_hold_within_two_per_cent() {
 
 #[tokio::test(start_paused = true)]
 async fn rates_below_one_a_second_hold() {
-    let options = LimitOptions {
-        messages: allowance(30, 60 * SECOND, 1),
-        bytes: None,
-    };
+    let options = LimitOptions { messages: allowance(30, 60 * SECOND, 1), bytes: None };
     let (sent, _) = flood(options, Duration::from_secs(600), 1, 0).await;
     assert_eq!(sent, 301);
 }
@@ -143,10 +128,7 @@ async fn time_lost_by_late_timers_is_made_good_but_idle_time_is_not() {
         limiter.acquire(1, 0).await;
     }
     let took = clock::since(start);
-    assert!(
-        took >= SECOND,
-        "a minute of silence earned more than the burst: {took:?}"
-    );
+    assert!(took >= SECOND, "a minute of silence earned more than the burst: {took:?}");
     assert!(took < Duration::from_millis(1020), "{took:?}");
 }
 
@@ -154,11 +136,7 @@ async fn time_lost_by_late_timers_is_made_good_but_idle_time_is_not() {
 async fn a_dropped_wait_keeps_what_it_charged() {
     let mut limiter = Limiter::new(&messages(10, 10));
     let half = Duration::from_millis(4_500);
-    assert!(
-        tokio::time::timeout(half, limiter.acquire(100, 0))
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(half, limiter.acquire(100, 0)).await.is_err());
     let start = clock::now();
     limiter.acquire(50, 0).await;
     assert_eq!(clock::since(start), Duration::ZERO);
@@ -227,11 +205,7 @@ async fn the_projected_wait_is_seen_from_outside() {
     limiter.acquire(1, 0).await;
     assert_eq!(throttle.projected_wait(), Duration::ZERO);
     let timeout = Duration::from_millis(250);
-    assert!(
-        tokio::time::timeout(timeout, limiter.acquire(1, 0))
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(timeout, limiter.acquire(1, 0)).await.is_err());
     assert_eq!(throttle.projected_wait(), Duration::from_millis(750));
 }
 

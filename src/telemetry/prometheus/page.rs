@@ -77,12 +77,7 @@ pub(super) const fn counter<R>(
     help: &'static str,
     read: fn(&R) -> Value,
 ) -> Column<R> {
-    Column {
-        name,
-        kind: Kind::Counter,
-        help,
-        read,
-    }
+    Column { name, kind: Kind::Counter, help, read }
 }
 
 /// A gauge of each row.
@@ -91,12 +86,7 @@ pub(super) const fn gauge<R>(
     help: &'static str,
     read: fn(&R) -> Value,
 ) -> Column<R> {
-    Column {
-        name,
-        kind: Kind::Gauge,
-        help,
-        read,
-    }
+    Column { name, kind: Kind::Gauge, help, read }
 }
 
 /// The exposition as it grows.
@@ -113,13 +103,7 @@ impl Page {
         kind: Kind,
         help: &'static str,
     ) -> Family<'_> {
-        Family {
-            page: self,
-            name,
-            kind,
-            help,
-            is_open: false,
-        }
+        Family { page: self, name, kind, help, is_open: false }
     }
 
     /// A table: a family a column, a sample a row.
@@ -171,8 +155,7 @@ impl Family<'_> {
                 Kind::Gauge => "gauge",
             };
             let help = escape(self.help, false);
-            self.page
-                .push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            self.page.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         }
         self.page.text.push_str(name);
         for (place, (label, text)) in labels.iter().enumerate() {

@@ -23,10 +23,7 @@ fn route() -> RouteStatus {
         from: "nsq orders".into(),
         to: "amqp shop".into(),
         state: RouteState::Running,
-        counters: RouteCounts {
-            received: 7,
-            ..RouteCounts::default()
-        },
+        counters: RouteCounts { received: 7, ..RouteCounts::default() },
         pending: 3,
         window: Some(100),
         lag: Some(0),
@@ -76,38 +73,17 @@ fn has(page: &str, line: &str) {
 #[test]
 fn samples_say_what_there_is() {
     let page = full();
-    has(
-        &page,
-        "leveret_build_info{version=\"0.1.0\",nsq_version=\"1.3.0\"} 1",
-    );
+    has(&page, "leveret_build_info{version=\"0.1.0\",nsq_version=\"1.3.0\"} 1");
     has(&page, "leveret_start_time_seconds 1700000000");
     has(&page, "leveret_process_cpu_seconds_total 0.25");
-    has(
-        &page,
-        "leveret_topic_message_bytes_total{topic=\"orders\"} 8",
-    );
-    has(
-        &page,
-        "leveret_channel_depth{topic=\"orders\",channel=\"billing\"} 2",
-    );
+    has(&page, "leveret_topic_message_bytes_total{topic=\"orders\"} 8");
+    has(&page, "leveret_channel_depth{topic=\"orders\",channel=\"billing\"} 2");
     let route = "route=\"or\\\"ders\\\\\\n\"";
     has(&page, &format!("leveret_route_received_total{{{route}}} 7"));
-    has(
-        &page,
-        &format!("leveret_route_state{{{route},state=\"running\"}} 1"),
-    );
-    has(
-        &page,
-        &format!("leveret_route_state{{{route},state=\"failed\"}} 0"),
-    );
-    has(
-        &page,
-        &format!("leveret_route_limit_messages_per_second{{{route}}} 0.5"),
-    );
-    has(
-        &page,
-        "leveret_broker_connections{broker=\"main\",role=\"publish\",state=\"up\"} 2",
-    );
+    has(&page, &format!("leveret_route_state{{{route},state=\"running\"}} 1"));
+    has(&page, &format!("leveret_route_state{{{route},state=\"failed\"}} 0"));
+    has(&page, &format!("leveret_route_limit_messages_per_second{{{route}}} 0.5"));
+    has(&page, "leveret_broker_connections{broker=\"main\",role=\"publish\",state=\"up\"} 2");
 }
 
 #[test]
@@ -150,16 +126,12 @@ fn names(text: &str) -> BTreeSet<&str> {
 fn docs_describe_each_metric_and_no_other() {
     let docs = include_str!("../../../docs/metrics.md");
     let page = full();
-    let exposed: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
-        .collect();
+    let exposed: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     assert_eq!(names(docs), exposed);
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();
-        let described = docs
-            .lines()
-            .any(|row| row.starts_with(&format!("| `{name}` | {kind} |")));
+        let described = docs.lines().any(|row| row.starts_with(&format!("| `{name}` | {kind} |")));
         assert!(described, "{name} is a {kind}");
     }
 }

@@ -1,0 +1,132 @@
+//! One request from its head to its answer.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+
+use super::body::Incoming;
+use super::gotime::duration;
+use super::query::{Query, decode};
+use super::reply::{self, Refusal, Reply};
+use super::router::{Endpoint, Resolved, resolve};
+use super::{Context, health, info, publish, routes, stats, topics};
+use crate::clock;
+
+/// Answers `request`, whatever it is.
+pub(super) async fn handle(
+    State(context): State<Arc<Context>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let start = clock::now();
+    let (head, body) = request.into_parts();
+    let mut body = Incoming::new(&head.headers, body);
+    let (response, is_logged) = answer(&context, &head.method, &head.uri, &mut body).await;
+    body.drain().await;
+    if is_logged {
+        let elapsed = duration(clock::since(start));
+        let status = response.status().as_u16();
+        tracing::info!("{status} {} {} ({remote}) {elapsed}", head.method, head.uri);
+    }
+    response
+}
+
+/// The answer, and whether it is worth a line in the log.
+async fn answer(
+    context: &Context,
+    method: &Method,
+    uri: &Uri,
+    body: &mut Incoming,
+) -> (Response, bool) {
+    let Some(path) = decode(uri.path(), false) else {
+        let refusal = Refusal::new(StatusCode::BAD_REQUEST, "400 Bad Request");
+        return (reply::plain(Err(refusal)), false);
+    };
+    let endpoint = match resolve(method.as_str(), &path) {
+        Resolved::Endpoint(endpoint) => endpoint,
+        Resolved::Elsewhere(path) => {
+            let is_get = method == Method::GET;
+            return (reply::redirect(is_get, path, uri.query()), false);
+        }
+        Resolved::Options(allowed) => return (reply::options(&allowed), false),
+        Resolved::WrongMethod(allowed) => return (reply::wrong_method(&allowed), true),
+        Resolved::Unknown => {
+            let refusal = Refusal::missing("NOT_FOUND");
+            return (reply::envelope(Err(refusal)), true);
+        }
+    };
+    let raw = uri.query().unwrap_or_default();
+    let result = caught(run(context, endpoint, raw, body)).await;
+    match endpoint {
+        Endpoint::Ping => (plain(result), true),
+        Endpoint::Publish | Endpoint::PublishMany => (reply::envelope(result), false),
+        _ => (reply::envelope(result), true),
+    }
+}
+
+fn plain(result: Result<Reply, Refusal>) -> Response {
+    reply::plain(result.map(|reply| match reply {
+        Reply::Text(text) => text,
+        _ => String::new(),
+    }))
+}
+
+async fn run(
+    context: &Context,
+    endpoint: Endpoint,
+    raw: &str,
+    body: &mut Incoming,
+) -> Result<Reply, Refusal> {
+    match endpoint {
+        Endpoint::Ping => info::ping(context),
+        Endpoint::Info => info::info(context),
+        Endpoint::Stats => stats::stats(context, &Query::parse(raw)?),
+        Endpoint::Publish => publish::publish(context, raw, body).await,
+        Endpoint::PublishMany => publish::publish_many(context, raw, body).await,
+        Endpoint::TopicCreate => topics::create(context, raw),
+        Endpoint::TopicDelete => topics::delete(context, raw),
+        Endpoint::TopicEmpty => topics::empty(context, raw),
+        Endpoint::TopicPause => topics::set_paused(context, raw, true).await,
+        Endpoint::TopicUnpause => topics::set_paused(context, raw, false).await,
+        Endpoint::ChannelCreate => topics::create_channel(context, raw),
+        Endpoint::ChannelDelete => topics::delete_channel(context, raw),
+        Endpoint::ChannelEmpty => topics::empty_channel(context, raw),
+        Endpoint::ChannelPause => topics::set_channel_paused(context, raw, true).await,
+        Endpoint::ChannelUnpause => topics::set_channel_paused(context, raw, false).await,
+        Endpoint::Routes => routes::routes(context),
+        Endpoint::Metrics => Ok(routes::metrics(context)),
+        Endpoint::Live => health::live(),
+        Endpoint::Ready => health::ready(context),
+    }
+}
+
+/// Polls `endpoint`; a panic in it is 500 `INTERNAL_ERROR`, as a panic in nsqd's handlers is.
+async fn caught(endpoint: impl Future<Output = Result<Reply, Refusal>>) -> Result<Reply, Refusal> {
+    let mut endpoint = pin!(endpoint);
+    std::future::poll_fn(move |context| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| endpoint.as_mut().poll(context)));
+        // The panic itself was reported by the panic hook.
+        polled.unwrap_or_else(|_| Poll::Ready(Err(Refusal::internal())))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_request_only() {
+        let broken = async {
+            tokio::task::yield_now().await;
+            panic!("on purpose");
+        };
+        assert_eq!(caught(broken).await, Err(Refusal::internal()));
+    }
+}

@@ -1,0 +1,215 @@
+//! The node's HTTP side: nsqd's API to the letter, health, `/v1/routes` and `/metrics`.
+//!
+//! axum carries the bytes; what a path, a method and a query mean is decided here, because nsqd's answers (path repairs,
+//! `Allow` lists, the order of checks) are a contract of their own. A request goes through [`router`] to an endpoint,
+//! which takes its parameters from [`query`] and answers with a [`reply`]. Nothing is allocated because a client declared
+//! it, and a panic in an endpoint ends that request and nothing else.
+//!
+//! Where nsqd knows one reason for refusing a publish (503 `EXITING`), a routed topic knows more: the message is then the
+//! reason in words, such as the broker's, with the same status.
+
+mod body;
+mod gotime;
+mod handler;
+mod health;
+mod info;
+mod publish;
+mod query;
+mod reply;
+mod router;
+mod routes;
+mod stats;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::handler::Handler as _;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::clock::{self, Instant};
+use crate::engine::Engine;
+pub use crate::metrics::{NoRoutes, RoutesView};
+
+/// Version of nsqd that the node stands in for.
+pub const NSQ_VERSION: &str = "1.3.0";
+
+/// Leveret's own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long requests that are under way may keep the node from exiting.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Who the node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where others reach it.
+    pub broadcast_address: String,
+    /// The machine's name.
+    pub hostname: String,
+    /// The port of the NSQ protocol; -1 for a unix socket.
+    pub tcp_port: i32,
+    /// The port of this API; -1 for a unix socket.
+    pub http_port: i32,
+    /// When it started, Unix seconds.
+    pub start_time: i64,
+    /// The same moment on the monotonic clock.
+    pub started: Instant,
+}
+
+impl Node {
+    /// A node that starts now.
+    #[must_use]
+    pub fn starting(
+        broadcast_address: String,
+        hostname: String,
+        tcp_port: i32,
+        http_port: i32,
+    ) -> Self {
+        Self {
+            broadcast_address,
+            hostname,
+            tcp_port,
+            http_port,
+            start_time: clock::unix_seconds(),
+            started: clock::now(),
+        }
+    }
+}
+
+/// What nsqd's flags bound. The defaults are nsqd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `--max-msg-size`, bytes.
+    pub max_msg_size: u64,
+    /// `--max-body-size`, bytes.
+    pub max_body_size: u64,
+    /// `--max-req-timeout`: the longest `defer`.
+    pub max_req_timeout: Duration,
+    /// `--max-heartbeat-interval`, shown by `/info`.
+    pub max_heartbeat_interval: Duration,
+    /// `--max-output-buffer-size`, shown by `/info`.
+    pub max_output_buffer_size: u64,
+    /// `--max-output-buffer-timeout`, shown by `/info`.
+    pub max_output_buffer_timeout: Duration,
+    /// `--max-deflate-level`, shown by `/info`.
+    pub max_deflate_level: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_msg_size: 1024 * 1024,
+            max_body_size: 5 * 1024 * 1024,
+            max_req_timeout: Duration::from_secs(60 * 60),
+            max_heartbeat_interval: Duration::from_secs(60),
+            max_output_buffer_size: 64 * 1024,
+            max_output_buffer_timeout: Duration::from_secs(30),
+            max_deflate_level: 6,
+        }
+    }
+}
+
+/// Whether the node is well; `Err` says what is wrong and follows `NOK - `.
+pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Writes the list of topics and channels down before it returns. May block.
+pub type Persist = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// All that the endpoints need to know.
+#[derive(Clone)]
+pub struct Context {
+    /// Topics, channels and connections.
+    pub engine: Arc<Engine>,
+    /// Who the node is.
+    pub node: Node,
+    /// What it takes.
+    pub limits: Limits,
+    /// Whether it is well.
+    pub health: Health,
+    /// Called after a pause or its end, before that is answered, as nsqd writes its metadata then.
+    pub persist: Persist,
+    /// The routes that run in it.
+    pub routes: Arc<dyn RoutesView>,
+}
+
+impl Context {
+    /// A node that is always well, keeps nothing and has no routes. The fields are there to be replaced.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, node: Node, limits: Limits) -> Self {
+        Self {
+            engine,
+            node,
+            limits,
+            health: Arc::new(|| Ok(())),
+            persist: Arc::new(|| Ok(())),
+            routes: Arc::new(NoRoutes),
+        }
+    }
+
+    /// `OK`, or `NOK - ` and what is wrong.
+    fn health_text(&self) -> String {
+        match (self.health)() {
+            Ok(()) => "OK".to_owned(),
+            Err(wrong) => format!("NOK - {wrong}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("engine", &self.engine)
+            .field("node", &self.node)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves `context` on `listener` until `shutdown` resolves, then finishes the requests that are under way (for at most
+/// five seconds).
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(
+    listener: TcpListener,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Without it the answer to a pipelined request waits for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    let service =
+        handler::handle.with_state(context).into_make_service_with_connect_info::<SocketAddr>();
+    let (stopping, stopped) = oneshot::channel::<()>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        shutdown.await;
+        // Nobody listens any more if serving has ended by itself.
+        stopping.send(()).unwrap_or_default();
+    });
+    let overdue = async {
+        if stopped.await.is_ok() {
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = serving => served,
+        () = overdue => {
+            tracing::warn!("requests still under way after {SHUTDOWN_GRACE:?} are cut off");
+            Ok(())
+        }
+    }
+}

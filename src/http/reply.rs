@@ -1,0 +1,193 @@
+//! Answers: nsqd's envelope around a value, a text or a refusal.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+/// The header that tells nsqd's answers of today from those of long ago.
+const NSQ_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-nsq-content-type");
+const NSQ: HeaderValue = HeaderValue::from_static("nsq; version=1.0");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// What an endpoint answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Empty,
+    Text(String),
+    /// Text of a type of its own.
+    Typed(&'static str, String),
+    /// A value as JSON, with its status.
+    Json(StatusCode, Vec<u8>),
+}
+
+impl Reply {
+    /// `OK`.
+    pub(super) fn ok() -> Self {
+        Self::Text("OK".to_owned())
+    }
+
+    /// `value` as JSON, escaped as Go escapes it.
+    pub(super) fn json(value: &impl Serialize) -> Result<Self, Refusal> {
+        Self::json_with(StatusCode::OK, value)
+    }
+
+    /// `value` as JSON with a status of its own.
+    pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Result<Self, Refusal> {
+        let json = serde_json::to_string(value).map_err(|error| {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            Refusal::internal()
+        })?;
+        Ok(Self::Json(status, escape_html(&json)))
+    }
+}
+
+/// Why a request was refused: `{"message":"..."}`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {text}")]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) text: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    /// 400.
+    pub(super) fn bad(text: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 404.
+    pub(super) fn missing(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// 413.
+    pub(super) fn too_large(text: &'static str) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// 500.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
+    }
+}
+
+/// What goes out for `result`, in nsqd's envelope.
+pub(super) fn envelope(result: Result<Reply, Refusal>) -> Response {
+    let (status, content_type, body) = match result {
+        Ok(Reply::Empty) => (StatusCode::OK, None, Body::empty()),
+        Ok(Reply::Text(text)) => (StatusCode::OK, Some(TEXT), Body::from(text)),
+        Ok(Reply::Typed(content_type, text)) => {
+            let content_type = HeaderValue::from_static(content_type);
+            (StatusCode::OK, Some(content_type), Body::from(text))
+        }
+        Ok(Reply::Json(status, json)) => (status, Some(JSON), Body::from(json)),
+        Err(refusal) => {
+            let json = serde_json::json!({ "message": refusal.text }).to_string();
+            (refusal.status, Some(JSON), Body::from(escape_html(&json)))
+        }
+    };
+    let mut response = answer(status, content_type, body);
+    response.headers_mut().insert(NSQ_CONTENT_TYPE, NSQ);
+    response
+}
+
+/// What goes out for `result` where nsqd uses plain text: no envelope, a refusal as its bare words.
+pub(super) fn plain(result: Result<String, Refusal>) -> Response {
+    match result {
+        Ok(text) => answer(StatusCode::OK, Some(TEXT), Body::from(text)),
+        Err(refusal) => {
+            let text = refusal.text.into_owned();
+            answer(refusal.status, Some(TEXT), Body::from(text))
+        }
+    }
+}
+
+/// The answer to OPTIONS.
+pub(super) fn options(allowed: &str) -> Response {
+    with_allow(answer(StatusCode::OK, None, Body::empty()), allowed)
+}
+
+/// 405.
+pub(super) fn wrong_method(allowed: &str) -> Response {
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED");
+    with_allow(envelope(Err(refusal)), allowed)
+}
+
+fn with_allow(mut response: Response, allowed: &str) -> Response {
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// 301 or 308 to `path`, the query kept. A browser that shows it gets a link.
+pub(super) fn redirect(is_get: bool, path: &str, query: Option<&str>) -> Response {
+    let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let Ok(location) = HeaderValue::from_str(&target) else {
+        return envelope(Err(Refusal::missing("NOT_FOUND")));
+    };
+    let mut response = if is_get {
+        let link = format!("<a href=\"{}\">Moved Permanently</a>.\n\n", escape_attribute(&target));
+        answer(StatusCode::MOVED_PERMANENTLY, Some(HTML), Body::from(link))
+    } else {
+        answer(StatusCode::PERMANENT_REDIRECT, None, Body::empty())
+    };
+    response.headers_mut().insert(LOCATION, location);
+    response
+}
+
+fn answer(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+/// Go's JSON can be put into a web page: these characters, which occur inside strings only, are escaped.
+fn escape_html(json: &str) -> Vec<u8> {
+    let mut escaped = String::with_capacity(json.len());
+    for next in json.chars() {
+        match next {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            _ => escaped.push(next),
+        }
+    }
+    escaped.into_bytes()
+}
+
+fn escape_attribute(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_escaped_as_go_escapes_it() {
+        let reply = Reply::json(&serde_json::json!({ "a": "<b>&\u{2028}ü\"" })).unwrap();
+        let json = br#"{"a":"\u003cb\u003e\u0026\u2028"#.to_vec();
+        let json = [json, "ü\\\"\"}".as_bytes().to_vec()].concat();
+        assert_eq!(reply, Reply::Json(StatusCode::OK, json));
+    }
+}

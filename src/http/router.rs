@@ -1,0 +1,154 @@
+//! Which endpoint a method and a path mean, and what nsqd says to those that mean none.
+//!
+//! nsqd repairs a path only towards one that its method has, and knows a path by any method before it says "wrong method".
+
+/// Everything that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Ping,
+    Info,
+    Stats,
+    Publish,
+    PublishMany,
+    TopicCreate,
+    TopicDelete,
+    TopicEmpty,
+    TopicPause,
+    TopicUnpause,
+    ChannelCreate,
+    ChannelDelete,
+    ChannelEmpty,
+    ChannelPause,
+    ChannelUnpause,
+    Routes,
+    Metrics,
+    Live,
+    Ready,
+}
+
+const GET: &str = "GET";
+const POST: &str = "POST";
+
+const TABLE: &[(&str, &str, Endpoint)] = &[
+    (GET, "/ping", Endpoint::Ping),
+    (GET, "/info", Endpoint::Info),
+    (GET, "/stats", Endpoint::Stats),
+    (POST, "/pub", Endpoint::Publish),
+    (POST, "/mpub", Endpoint::PublishMany),
+    (POST, "/topic/create", Endpoint::TopicCreate),
+    (POST, "/topic/delete", Endpoint::TopicDelete),
+    (POST, "/topic/empty", Endpoint::TopicEmpty),
+    (POST, "/topic/pause", Endpoint::TopicPause),
+    (POST, "/topic/unpause", Endpoint::TopicUnpause),
+    (POST, "/channel/create", Endpoint::ChannelCreate),
+    (POST, "/channel/delete", Endpoint::ChannelDelete),
+    (POST, "/channel/empty", Endpoint::ChannelEmpty),
+    (POST, "/channel/pause", Endpoint::ChannelPause),
+    (POST, "/channel/unpause", Endpoint::ChannelUnpause),
+    (GET, "/v1/routes", Endpoint::Routes),
+    (GET, "/metrics", Endpoint::Metrics),
+    (GET, "/health/live", Endpoint::Live),
+    (GET, "/health/ready", Endpoint::Ready),
+];
+
+/// What a method and a path mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Resolved {
+    Endpoint(Endpoint),
+    /// The path that was meant.
+    Elsewhere(&'static str),
+    /// OPTIONS of a path that there is, and the methods that it has.
+    Options(String),
+    /// A path that there is, and the methods that it has.
+    WrongMethod(String),
+    Unknown,
+}
+
+/// What `method` and the decoded `path` mean.
+pub(super) fn resolve(method: &str, path: &str) -> Resolved {
+    let same_method = || TABLE.iter().filter(|(other, _, _)| *other == method);
+    if let Some((_, _, endpoint)) = same_method().find(|(_, known, _)| *known == path) {
+        return Resolved::Endpoint(*endpoint);
+    }
+    let meant = clean(path);
+    if let Some((_, known, _)) =
+        same_method().find(|(_, known, _)| meant.eq_ignore_ascii_case(known))
+    {
+        return Resolved::Elsewhere(known);
+    }
+    let allowed = allowed(path);
+    match (method, allowed.is_empty()) {
+        (_, true) => Resolved::Unknown,
+        ("OPTIONS", false) => Resolved::Options(allowed),
+        (_, false) => Resolved::WrongMethod(allowed),
+    }
+}
+
+/// The methods of `path`, OPTIONS among them, sorted; empty for an unknown path. For `*`, those of the whole server.
+fn allowed(path: &str) -> String {
+    let on_path = TABLE.iter().filter(|(_, known, _)| path == *known || path == "*");
+    let mut methods: Vec<&str> = on_path.map(|(method, _, _)| *method).collect();
+    if methods.is_empty() {
+        return String::new();
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    methods.dedup();
+    methods.join(", ")
+}
+
+/// `path` without empty and `.` segments, `..` and what it undoes, and trailing slashes.
+fn clean(path: &str) -> String {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    segments.iter().flat_map(|segment| ["/", segment]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_its_endpoint() {
+        for (method, path, endpoint) in TABLE {
+            assert_eq!(resolve(method, path), Resolved::Endpoint(*endpoint));
+        }
+    }
+
+    #[test]
+    fn a_path_is_repaired_towards_one_of_its_method() {
+        for path in ["/ping/", "//ping", "/PING", "/a/../ping", "/./ping", "/../ping//"] {
+            assert_eq!(resolve("GET", path), Resolved::Elsewhere("/ping"), "{path}");
+        }
+        assert_eq!(resolve("POST", "/Pub"), Resolved::Elsewhere("/pub"));
+        assert_eq!(resolve("GET", "/pub/"), Resolved::Unknown);
+        assert_eq!(resolve("HEAD", "/ping/"), Resolved::Unknown);
+        assert_eq!(resolve("GET", "/ping/x"), Resolved::Unknown);
+        assert_eq!(resolve("GET", "/"), Resolved::Unknown);
+        assert_eq!(resolve("GET", ""), Resolved::Unknown);
+    }
+
+    #[test]
+    fn a_wrong_method_learns_the_right_ones() {
+        let wrong = Resolved::WrongMethod("GET, OPTIONS".into());
+        assert_eq!(resolve("HEAD", "/ping"), wrong);
+        assert_eq!(resolve("POST", "/stats"), wrong);
+        assert_eq!(resolve("GET", "/pub"), Resolved::WrongMethod("OPTIONS, POST".into()));
+        assert_eq!(resolve("OPTIONS", "/pub"), Resolved::Options("OPTIONS, POST".into()));
+        assert_eq!(resolve("OPTIONS", "*"), Resolved::Options("GET, OPTIONS, POST".into()));
+        assert_eq!(resolve("OPTIONS", "/nowhere"), Resolved::Unknown);
+    }
+
+    #[test]
+    fn config_and_debug_are_not_there_yet() {
+        for path in ["/config/log_level", "/debug/pprof/", "/delete_topic"] {
+            assert_eq!(resolve("GET", path), Resolved::Unknown);
+        }
+    }
+}

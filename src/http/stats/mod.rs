@@ -1,0 +1,20 @@
+//! `/stats`: topics, channels and clients, as JSON or as text. [`collect`] reads the engine once; the JSON keys and their
+//! order are the fields of [`view`], and [`text`] prints the same values.
+
+mod collect;
+mod text;
+mod view;
+
+use super::Context;
+use super::query::Query;
+use super::reply::{Refusal, Reply};
+
+/// GET `/stats`.
+pub(super) fn stats(context: &Context, query: &Query) -> Result<Reply, Refusal> {
+    let stats = collect::collect(context, query);
+    if query.get("format") == Some("json") {
+        Reply::json(&stats)
+    } else {
+        Ok(Reply::Text(text::render(&stats, &context.node)))
+    }
+}

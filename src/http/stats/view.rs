@@ -1,0 +1,130 @@
+//! What `/stats` shows, key for key: the order of the fields is that of the keys.
+
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    pub(super) version: &'static str,
+    pub(super) health: String,
+    pub(super) start_time: i64,
+    /// `None` if the topic that was asked for is not there.
+    pub(super) topics: Option<Vec<TopicStats>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<Memory>,
+    pub(super) producers: Option<Vec<ClientStats>>,
+}
+
+/// nsqd's figures are Go's runtime's. What has no meaning here is 0.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Memory {
+    pub(super) heap_objects: u64,
+    pub(super) heap_idle_bytes: u64,
+    /// The resident memory that is heap and stacks.
+    pub(super) heap_in_use_bytes: u64,
+    pub(super) heap_released_bytes: u64,
+    pub(super) gc_pause_usec_100: u64,
+    pub(super) gc_pause_usec_99: u64,
+    pub(super) gc_pause_usec_95: u64,
+    pub(super) next_gc_bytes: u64,
+    pub(super) gc_total_runs: u64,
+}
+
+impl Memory {
+    /// Each figure under its key.
+    pub(super) const fn lines(&self) -> [(&'static str, u64); 9] {
+        [
+            ("heap_objects", self.heap_objects),
+            ("heap_idle_bytes", self.heap_idle_bytes),
+            ("heap_in_use_bytes", self.heap_in_use_bytes),
+            ("heap_released_bytes", self.heap_released_bytes),
+            ("gc_pause_usec_100", self.gc_pause_usec_100),
+            ("gc_pause_usec_99", self.gc_pause_usec_99),
+            ("gc_pause_usec_95", self.gc_pause_usec_95),
+            ("next_gc_bytes", self.next_gc_bytes),
+            ("gc_total_runs", self.gc_total_runs),
+        ]
+    }
+}
+
+/// Not measured: what nsqd shows when no percentiles are configured.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Latency {
+    pub(super) count: u64,
+    pub(super) percentiles: Option<Vec<Percentile>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Percentile {
+    pub(super) quantile: f64,
+    /// Nanoseconds.
+    pub(super) value: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TopicStats {
+    pub(super) topic_name: String,
+    pub(super) channels: Vec<ChannelStats>,
+    pub(super) depth: u64,
+    pub(super) backend_depth: u64,
+    pub(super) message_count: u64,
+    pub(super) message_bytes: u64,
+    pub(super) paused: bool,
+    pub(super) e2e_processing_latency: Latency,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ChannelStats {
+    pub(super) channel_name: String,
+    pub(super) depth: u64,
+    pub(super) backend_depth: u64,
+    pub(super) in_flight_count: u64,
+    pub(super) deferred_count: u64,
+    pub(super) message_count: u64,
+    pub(super) requeue_count: u64,
+    pub(super) timeout_count: u64,
+    pub(super) client_count: usize,
+    /// `None` if clients were not asked for.
+    pub(super) clients: Option<Vec<ClientStats>>,
+    pub(super) paused: bool,
+    pub(super) e2e_processing_latency: Latency,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ClientStats {
+    pub(super) client_id: String,
+    pub(super) hostname: String,
+    pub(super) version: &'static str,
+    pub(super) remote_address: String,
+    pub(super) state: u8,
+    pub(super) ready_count: u64,
+    pub(super) in_flight_count: u64,
+    pub(super) message_count: u64,
+    pub(super) finish_count: u64,
+    pub(super) requeue_count: u64,
+    pub(super) connect_ts: i64,
+    pub(super) sample_rate: u8,
+    pub(super) deflate: bool,
+    pub(super) snappy: bool,
+    pub(super) user_agent: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) authed: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) auth_identity: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) auth_identity_url: String,
+    pub(super) topology_zone: String,
+    pub(super) topology_region: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) pub_counts: Vec<PubCount>,
+    pub(super) tls: bool,
+    pub(super) tls_cipher_suite: String,
+    pub(super) tls_version: String,
+    pub(super) tls_negotiated_protocol: String,
+    pub(super) tls_negotiated_protocol_is_mutual: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PubCount {
+    pub(super) topic: String,
+    pub(super) count: u64,
+}

@@ -1,0 +1,133 @@
+//! Topics and channels: create, delete, empty, pause, unpause.
+//!
+//! nsqd validates names in some endpoints and merely looks them up in others; which does what is part of its contract.
+
+use std::sync::Arc;
+
+use super::Context;
+use super::publish::refused;
+use super::query::Query;
+use super::reply::{Refusal, Reply};
+use crate::engine::{Channel, Topic};
+use crate::names::is_valid_name;
+
+/// The topic of a publish, made if it is not there.
+pub(super) fn publishable(context: &Context, query: &Query) -> Result<Arc<Topic>, Refusal> {
+    let name = topic_name(query)?;
+    if !is_valid_name(name.as_bytes()) {
+        return Err(Refusal::bad("INVALID_TOPIC"));
+    }
+    let topic = context.engine.topic(name);
+    topic.map_err(|error| refused(&error))
+}
+
+fn topic_name(query: &Query) -> Result<&str, Refusal> {
+    let name = query.get("topic");
+    name.ok_or_else(|| Refusal::bad("MISSING_ARG_TOPIC"))
+}
+
+/// The topic that is named, if it is there. Its name is not checked.
+fn existing(context: &Context, query: &Query) -> Result<Arc<Topic>, Refusal> {
+    let name = topic_name(query)?;
+    let topic = context.engine.find_topic(name);
+    topic.ok_or_else(|| Refusal::missing("TOPIC_NOT_FOUND"))
+}
+
+/// The topic that is there and the name of the channel, both checked.
+fn with_channel<'q>(context: &Context, query: &'q Query) -> Result<(Arc<Topic>, &'q str), Refusal> {
+    let topic = topic_name(query)?;
+    if !is_valid_name(topic.as_bytes()) {
+        return Err(Refusal::bad("INVALID_ARG_TOPIC"));
+    }
+    let channel = query.get("channel");
+    let channel = channel.ok_or_else(|| Refusal::bad("MISSING_ARG_CHANNEL"))?;
+    if !is_valid_name(channel.as_bytes()) {
+        return Err(Refusal::bad("INVALID_ARG_CHANNEL"));
+    }
+    Ok((existing(context, query)?, channel))
+}
+
+fn existing_channel(context: &Context, raw: &str) -> Result<Arc<Channel>, Refusal> {
+    let query = Query::parse(raw)?;
+    let (topic, channel) = with_channel(context, &query)?;
+    let channel = topic.find_channel(channel);
+    channel.ok_or_else(|| Refusal::missing("CHANNEL_NOT_FOUND"))
+}
+
+pub(super) fn create(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    publishable(context, &Query::parse(raw)?)?;
+    Ok(Reply::Empty)
+}
+
+pub(super) fn delete(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let query = Query::parse(raw)?;
+    if context.engine.delete_topic(topic_name(&query)?) {
+        Ok(Reply::Empty)
+    } else {
+        Err(Refusal::missing("TOPIC_NOT_FOUND"))
+    }
+}
+
+pub(super) fn empty(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let query = Query::parse(raw)?;
+    if !is_valid_name(topic_name(&query)?.as_bytes()) {
+        return Err(Refusal::bad("INVALID_TOPIC"));
+    }
+    existing(context, &query)?.empty();
+    Ok(Reply::Empty)
+}
+
+pub(super) async fn set_paused(
+    context: &Context,
+    raw: &str,
+    paused: bool,
+) -> Result<Reply, Refusal> {
+    existing(context, &Query::parse(raw)?)?.set_paused(paused);
+    persist(context).await
+}
+
+pub(super) fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let query = Query::parse(raw)?;
+    let (topic, channel) = with_channel(context, &query)?;
+    topic.channel(channel).map_err(|error| refused(&error))?;
+    Ok(Reply::Empty)
+}
+
+pub(super) fn delete_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let query = Query::parse(raw)?;
+    let (topic, channel) = with_channel(context, &query)?;
+    if topic.delete_channel(channel) {
+        Ok(Reply::Empty)
+    } else {
+        Err(Refusal::missing("CHANNEL_NOT_FOUND"))
+    }
+}
+
+pub(super) fn empty_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    existing_channel(context, raw)?.empty();
+    Ok(Reply::Empty)
+}
+
+pub(super) async fn set_channel_paused(
+    context: &Context,
+    raw: &str,
+    paused: bool,
+) -> Result<Reply, Refusal> {
+    existing_channel(context, raw)?.set_paused(paused);
+    persist(context).await
+}
+
+/// Has a pause written down, off the threads that serve requests.
+async fn persist(context: &Context) -> Result<Reply, Refusal> {
+    let persist = Arc::clone(&context.persist);
+    let written = tokio::task::spawn_blocking(move || persist()).await;
+    match written {
+        Ok(Ok(())) => Ok(Reply::Empty),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the list of topics and channels could not be written");
+            Err(Refusal::internal())
+        }
+        // It panicked, which the panic hook has reported.
+        Err(_) => Err(Refusal::internal()),
+    }
+}
