@@ -166,7 +166,7 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
     let brokers = plan.config.brokers.clone();
-    let bridge = Bridge::start(Arc::clone(&engine), plan.routes, brokers, nsqd.max_msg_size);
+    let bridge = Bridge::start(Arc::clone(&engine), &plan.routes, brokers, nsqd.max_msg_size);
     let stop = watch::Sender::new(false);
     let folder = kept.as_ref().map(|kept| kept.folder.clone());
     let keeping = folder.clone().map(|folder| {

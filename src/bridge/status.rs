@@ -68,6 +68,11 @@ impl Status {
         self.enter(RouteState::Running, None);
     }
 
+    /// Nobody wants anything of it.
+    pub(super) fn idle(&self, reason: impl Into<String>) {
+        self.enter(RouteState::Idle, Some(reason.into()));
+    }
+
     /// It will go on by itself when something comes back.
     pub(super) fn waiting(&self, reason: impl Into<String>) {
         self.enter(RouteState::Waiting, Some(reason.into()));
@@ -91,7 +96,10 @@ impl Status {
             RouteState::Waiting => {
                 tracing::warn!(route = %self.name, reason = words, "route waits")
             }
-            _ => tracing::info!(route = %self.name, "route runs"),
+            RouteState::Idle => tracing::info!(route = %self.name, reason = words, "route is idle"),
+            RouteState::Running | RouteState::Paused => {
+                tracing::info!(route = %self.name, "route runs");
+            }
         }
         *condition = Condition { state, since: clock::unix_seconds(), reason };
     }

@@ -58,7 +58,7 @@ impl Bridge {
     #[must_use]
     pub fn start(
         engine: Arc<Engine>,
-        routes: Vec<Route>,
+        routes: &[Route],
         brokers: Vec<BrokerOptions>,
         max_msg_size: u64,
     ) -> Self {
@@ -74,7 +74,7 @@ impl Bridge {
             link_tasks: JoinSet::new(),
             max_msg_size,
         };
-        for route in &routes {
+        for route in routes {
             bridge.start_route(route);
         }
         bridge

@@ -85,8 +85,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     if name == "nsqd" {
-        let flags = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
-        return run_nsqd(flags);
+        let flags: Vec<String> =
+            args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+        return run_nsqd(&flags);
     }
     // clap prints help, versions and errors itself, and leaves with 0 or 2.
     let leveret = Leveret::parse_from(args);
@@ -94,7 +95,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         None => run_serve(leveret.serve),
         Some(Command::Serve(serve)) => run_serve(serve),
         Some(Command::Check { config }) => run_check(config),
-        Some(Command::Nsqd { flags }) => run_nsqd(flags),
+        Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Bench(args)) => bench::main(args),
     }
 }
@@ -155,8 +156,8 @@ fn run_serve(serve: Serve) -> ExitCode {
     })
 }
 
-fn run_nsqd(flags: Vec<String>) -> ExitCode {
-    let given = match goflags::parse(nsqd::FLAGS, &flags) {
+fn run_nsqd(flags: &[String]) -> ExitCode {
+    let given = match goflags::parse(nsqd::FLAGS, flags) {
         Ok(given) => given,
         Err(error) => {
             let usage = goflags::usage("nsqd", nsqd::FLAGS);

@@ -44,7 +44,7 @@ pub(super) fn ready(context: &Context) -> Result<Reply, Refusal> {
     let mut routes = Vec::new();
     for route in context.routes.routes() {
         let state = route.state.as_str();
-        if !matches!(route.state, RouteState::Running | RouteState::Paused) {
+        if !matches!(route.state, RouteState::Running | RouteState::Idle | RouteState::Paused) {
             reasons.push(because("route", &route.name, state, route.reason.as_deref()));
         }
         routes.push(Part {

@@ -109,6 +109,8 @@ impl RouteCounts {
 pub enum RouteState {
     /// It moves messages, or would if there were any.
     Running,
+    /// Nothing to do until somebody subscribes.
+    Idle,
     /// It will go on by itself when something comes back.
     #[default]
     Waiting,
@@ -120,13 +122,15 @@ pub enum RouteState {
 
 impl RouteState {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Running, Self::Waiting, Self::Failed, Self::Paused];
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Idle, Self::Waiting, Self::Failed, Self::Paused];
 
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Idle => "idle",
             Self::Waiting => "waiting",
             Self::Failed => "failed",
             Self::Paused => "paused",

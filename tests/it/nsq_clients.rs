@@ -51,19 +51,19 @@ fn works_with(library: Library) {
 }
 
 #[test]
-#[ignore = "until the gateway serves"]
+
 fn pynsq() {
     works_with(Library::Pynsq);
 }
 
 #[test]
-#[ignore = "until the gateway serves"]
+
 fn gnsq() {
     works_with(Library::Gnsq);
 }
 
 #[test]
-#[ignore = "until the gateway serves"]
+
 fn nsqjs() {
     works_with(Library::Nsqjs);
 }

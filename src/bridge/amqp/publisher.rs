@@ -149,7 +149,7 @@ impl Publisher {
     pub(in crate::bridge) async fn run(mut self, mut inbox: mpsc::Receiver<Vec<Message>>) {
         let mut attempt = 0;
         loop {
-            let up = up_or_say(&self.with.link, &self.with.status).await;
+            let Some(up) = self.wait_for_link(&mut inbox).await else { return };
             let broken = match self.with.open(&up).await {
                 Ok(channel) => {
                     attempt = 0;
@@ -170,6 +170,20 @@ impl Publisher {
                     self.with.status.waiting(words)
                 }
                 sleep(jittered(backoff(attempt))).await;
+            }
+        }
+    }
+
+    /// Waits for the link to come up. `None` if the route is stopped meanwhile: what a queue holds stays where it is, and
+    /// producers have been told.
+    async fn wait_for_link(&mut self, inbox: &mut mpsc::Receiver<Vec<Message>>) -> Option<Up> {
+        let up = up_or_say(&self.with.link, &self.with.status);
+        tokio::pin!(up);
+        loop {
+            let has_room = self.queue.len() < self.with.options.window.messages as usize;
+            tokio::select! {
+                up = &mut up => return Some(up),
+                batch = inbox.recv(), if has_room => self.queue.extend(batch?),
             }
         }
     }

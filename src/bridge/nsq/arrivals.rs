@@ -221,7 +221,7 @@ impl Arrivals for Feeder {
             match &mut self.channel {
                 Some((_, audience)) => {
                     if *audience.borrow() == 0 {
-                        self.status.waiting("no consumer is subscribed to the channel");
+                        self.status.idle("no consumer is subscribed to the channel");
                     }
                     if audience.wait_for(|consumers| *consumers > 0).await.is_ok() {
                         return;
@@ -237,7 +237,7 @@ impl Arrivals for Feeder {
                     if self.has_channels() {
                         return;
                     }
-                    self.status.waiting("the topic has no channel yet");
+                    self.status.idle("the topic has no channel yet");
                     if changes.changed().await.is_err() {
                         return;
                     }
