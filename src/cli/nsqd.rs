@@ -227,6 +227,7 @@ pub const FLAGS: &[Flag] = &[
 
 /// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
 const WITHOUT_EFFECT: &[&str] = &[
+    "deflate",
     "e2e-processing-latency-percentile",
     "e2e-processing-latency-window-time",
     "enable-experiment",
@@ -239,6 +240,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "max-deflate-level",
     "queue-scan-selection-count",
     "queue-scan-worker-pool-max",
+    "snappy",
     "statsd-address",
     "statsd-exclude-ephemeral",
     "statsd-interval",

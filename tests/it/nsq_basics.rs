@@ -9,7 +9,6 @@ use crate::support::nsq::Client;
 use crate::support::{http, unique};
 
 #[test]
-
 fn a_message_goes_from_pub_to_fin() {
     let server = Leveret::nsqd().start();
     let topic = unique("basics");
@@ -31,7 +30,6 @@ fn a_message_goes_from_pub_to_fin() {
 }
 
 #[test]
-
 fn a_requeued_message_comes_again_after_its_delay() {
     let server = Leveret::nsqd().start();
     let topic = unique("requeue");
@@ -50,7 +48,6 @@ fn a_requeued_message_comes_again_after_its_delay() {
 }
 
 #[test]
-
 fn an_unanswered_message_times_out() {
     let server = Leveret::nsqd().arg("--msg-timeout=500ms").start();
     let topic = unique("timeout");
@@ -61,7 +58,6 @@ fn an_unanswered_message_times_out() {
 }
 
 #[test]
-
 fn garbage_closes_the_connection() {
     let server = Leveret::nsqd().start();
     let mut client = Client::silent(server.tcp());
@@ -71,7 +67,6 @@ fn garbage_closes_the_connection() {
 }
 
 #[test]
-
 fn http_publishes_and_reports() {
     let server = Leveret::nsqd().start();
     let ping = http::get(server.http(), "/ping");

@@ -51,19 +51,16 @@ fn works_with(library: Library) {
 }
 
 #[test]
-
 fn pynsq() {
     works_with(Library::Pynsq);
 }
 
 #[test]
-
 fn gnsq() {
     works_with(Library::Gnsq);
 }
 
 #[test]
-
 fn nsqjs() {
     works_with(Library::Nsqjs);
 }
