@@ -213,6 +213,7 @@ pub(crate) const ONLY: &[Only] = &[
             "src/tools/",
             "src/cli/",
             "src/telemetry/logs.rs",
+            "src/telemetry/process.rs",
         ],
         why: "files are opened behind the seam that tests can replace",
     },
