@@ -12,7 +12,8 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::errors;
+use super::socket::Plug;
+use super::{errors, socket};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::status::Status;
 use crate::clock;
@@ -150,13 +151,14 @@ impl Link {
                 connected = self.connect() => connected,
             };
             let delay = match connected {
-                Ok(connection) => {
+                Ok((connection, plug)) => {
                     generation += 1;
                     attempt = 0;
                     let connection = Arc::new(connection);
                     let ended =
                         self.watch(Arc::clone(&connection), generation, stop.as_mut()).await;
                     close(connection).await;
+                    plug.pull();
                     let Some(error) = ended else { return };
                     tracing::warn!(
                         broker = self.broker.name,
@@ -194,17 +196,19 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, (String, bool)> {
+    async fn connect(&self) -> Result<(Connection, Plug), (String, bool)> {
         let uri = uri(&self.broker);
         let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(self.broker.connect_timeout, Connection::connect_uri(uri, properties)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err((errors::describe(&error), errors::is_lasting(&error))),
-            Err(_) => {
-                Err((format!("no connection within {:?}", self.broker.connect_timeout), false))
-            }
-        }
+        let (plug, deadline) = (Plug::default(), self.broker.connect_timeout);
+        let connecting = Box::pin(socket::connect(uri, properties, plug.clone()));
+        let failure = match timeout(deadline, connecting).await {
+            Ok(Ok(connection)) => return Ok((connection, plug)),
+            Ok(Err(error)) => (errors::describe(&error), errors::is_lasting(&error)),
+            Err(_) => (format!("no connection within {deadline:?}"), false),
+        };
+        plug.pull();
+        Err(failure)
     }
 
     /// Watches a connection until it ends; `None` if that is because of `stop`.

@@ -11,6 +11,8 @@ mod subscription;
 mod window;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
