@@ -52,8 +52,9 @@ pub(in crate::bridge) struct Up {
     pub(super) generation: u64,
 }
 
+/// How a link is, and since when it is that.
 #[derive(Clone)]
-enum State {
+pub(super) enum State {
     Down { error: Option<String>, lasting: bool, attempt: u32 },
     Up { up: Up, blocked: Option<String> },
 }
@@ -76,6 +77,11 @@ impl Link {
     /// The broker's settings.
     pub(super) const fn broker(&self) -> &BrokerOptions {
         &self.broker
+    }
+
+    /// Follows the link's state. [`Link::trouble`] says what it comes to.
+    pub(super) fn watch_state(&self) -> watch::Receiver<(State, i64)> {
+        self.state.subscribe()
     }
 
     /// Waits until this life of the link has ended.
@@ -157,16 +163,17 @@ impl Link {
                     let connection = Arc::new(connection);
                     let ended =
                         self.watch(Arc::clone(&connection), generation, stop.as_mut()).await;
+                    if let Some(error) = &ended {
+                        let (broker, role) = (&self.broker.name, self.role.as_str());
+                        tracing::warn!(broker, role, error, "connection lost");
+                        let error = Some(error.clone());
+                        self.enter(State::Down { error, lasting: false, attempt });
+                    }
                     close(connection).await;
                     plug.pull();
-                    let Some(error) = ended else { return };
-                    tracing::warn!(
-                        broker = self.broker.name,
-                        role = self.role.as_str(),
-                        error,
-                        "connection lost"
-                    );
-                    self.enter(State::Down { error: Some(error), lasting: false, attempt });
+                    if ended.is_none() {
+                        return;
+                    }
                     BACKOFF.0
                 }
                 Err((error, lasting)) => {

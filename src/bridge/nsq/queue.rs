@@ -4,7 +4,7 @@
 //! (REQ), and is a dead letter once its attempts are used up or trying again cannot help.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -39,6 +39,8 @@ pub(in crate::bridge) struct Queue {
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
     /// The message that the route stopped at, and when it is tried again.
     stuck: Mutex<Option<(Instant, Message)>>,
+    /// Whether the route has said that it stopped.
+    is_stopped: AtomicBool,
 }
 
 impl Queue {
@@ -59,6 +61,7 @@ impl Queue {
             window,
             consumer: RwLock::default(),
             stuck: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
         })
     }
 
@@ -166,6 +169,7 @@ impl Queue {
                     refusal.reason
                 );
                 self.status.failed(words);
+                self.is_stopped.store(true, Ordering::Relaxed);
                 message.attempts = message.attempts.saturating_add(1);
                 Refused::Stuck(message)
             }
@@ -209,6 +213,10 @@ impl Settle for Queue {
         for (message, outcome) in outcomes {
             match outcome {
                 Outcome::Confirmed => {
+                    if self.stuck.lock().is_none() && self.is_stopped.swap(false, Ordering::Relaxed)
+                    {
+                        self.status.running();
+                    }
                     let counter = if message.dead.is_some() {
                         &counters.dead_lettered
                     } else {
