@@ -313,13 +313,13 @@ impl Publisher {
                 format!("{size} bytes are more than the broker's max_message_size of {limit}");
             return Err(Refusal::new(RefusalKind::TooLarge, reason));
         }
-        let message_id = format!("{}:{}", self.with.topic, message.id);
+        let id = message.id.to_string();
+        let message_id = format!("{}:{id}", self.with.topic);
         let target = match (&message.dead, &self.with.dead) {
             (Some(_), Some(dead)) => dead,
             _ => &self.with.to,
         };
-        let mut view =
-            MessageView::new(&self.with.topic, &message_id, message.timestamp, &message.body);
+        let mut view = MessageView::new(&self.with.topic, &id, message.timestamp, &message.body);
         view.channel = &self.with.channel;
         view.attempts = message.attempts;
         let refused =

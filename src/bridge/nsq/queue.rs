@@ -4,7 +4,7 @@
 //! (REQ), and is a dead letter once its attempts are used up or trying again cannot help.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -39,8 +39,8 @@ pub(in crate::bridge) struct Queue {
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
     /// The message that the route stopped at, and when it is tried again.
     stuck: Mutex<Option<(Instant, Message)>>,
-    /// Whether the route has said that it stopped.
-    is_stopped: AtomicBool,
+    /// The message that the route stopped at and has not got past yet.
+    stopped_at: Mutex<Option<MessageId>>,
 }
 
 impl Queue {
@@ -61,7 +61,7 @@ impl Queue {
             window,
             consumer: RwLock::default(),
             stuck: Mutex::default(),
-            is_stopped: AtomicBool::new(false),
+            stopped_at: Mutex::default(),
         })
     }
 
@@ -169,7 +169,6 @@ impl Queue {
                     refusal.reason
                 );
                 self.status.failed(words);
-                self.is_stopped.store(true, Ordering::Relaxed);
                 message.attempts = message.attempts.saturating_add(1);
                 Refused::Stuck(message)
             }
@@ -213,10 +212,6 @@ impl Settle for Queue {
         for (message, outcome) in outcomes {
             match outcome {
                 Outcome::Confirmed => {
-                    if self.stuck.lock().is_none() && self.is_stopped.swap(false, Ordering::Relaxed)
-                    {
-                        self.status.running();
-                    }
                     let counter = if message.dead.is_some() {
                         &counters.dead_lettered
                     } else {
@@ -243,6 +238,7 @@ impl Settle for Queue {
                 },
             }
         }
+        self.get_past(&finished);
         if let Some((consumer, _)) = self.current() {
             let mut settling = consumer.settle(clock::now());
             // A channel that was emptied or deleted has nothing left to settle.
@@ -265,9 +261,19 @@ impl Queue {
     fn hold(&self, message: Message, requeued: &mut Vec<(MessageId, Duration)>) {
         let mut stuck = self.stuck.lock();
         if stuck.is_none() {
+            *self.stopped_at.lock() = Some(message.id);
             *stuck = Some((clock::now() + jittered(self.retry.backoff_max), message));
         } else {
             requeued.push((message.id, self.retry.backoff_max));
+        }
+    }
+
+    /// Goes on if the message that the route stopped at is among those that arrived.
+    fn get_past(&self, arrived: &[MessageId]) {
+        let mut stopped_at = self.stopped_at.lock();
+        if stopped_at.is_some_and(|id| arrived.contains(&id)) {
+            *stopped_at = None;
+            self.status.running();
         }
     }
 }
