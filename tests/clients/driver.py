@@ -24,12 +24,15 @@ def nsq_arguments():
     publish.add_argument("--prefix", default="m")
     publish.add_argument("--batch", type=int, default=1, help="messages an MPUB; 1 means PUB")
     publish.add_argument("--defer", type=int, default=0, help="milliseconds; DPUB")
+    publish.add_argument("--format", default="%s", help="the body, with %%s where PREFIX-N goes")
+    publish.add_argument("--patience", type=float, default=0, help="seconds to publish again what failed")
 
     consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
     consume.add_argument("--tcp", required=True)
     consume.add_argument("--topic", required=True)
     consume.add_argument("--channel", required=True)
     consume.add_argument("--count", type=int, default=1)
+    consume.add_argument("--distinct", type=int, default=0, help="1: COUNT different bodies, however often each comes")
     consume.add_argument("--max-in-flight", type=int, default=10)
     consume.add_argument("--requeue", type=int, default=0, help="requeue the first so many messages, once each")
     consume.add_argument("--requeue-delay", type=int, default=0, help="milliseconds")
@@ -42,7 +45,7 @@ def nsq_arguments():
 
 def bodies(arguments):
     """The bodies to publish, in batches."""
-    names = [f"{arguments.prefix}-{number}".encode() for number in range(arguments.count)]
+    names = [arguments.format.replace("%s", f"{arguments.prefix}-{number}").encode() for number in range(arguments.count)]
     for start in range(0, len(names), arguments.batch):
         yield names[start : start + arguments.batch]
 
@@ -56,6 +59,7 @@ class Plan:
         self.to_ignore = arguments.silent
         self.to_touch = arguments.touch
         self.met = set()
+        self.bodies = set()
         self.finished = 0
 
     def answer(self, identity, body, attempts):
@@ -71,7 +75,8 @@ class Plan:
             self.to_requeue -= 1
             answer = "req"
         else:
-            self.finished += 1
+            self.bodies.add(body)
+            self.finished = len(self.bodies) if self.arguments.distinct else self.finished + 1
             answer = "fin"
         report(
             "message",

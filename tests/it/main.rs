@@ -22,3 +22,4 @@ mod broker;
 mod chaos;
 mod nsq_basics;
 mod nsq_clients;
+mod routes_publish;

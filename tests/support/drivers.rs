@@ -27,14 +27,14 @@ pub(crate) enum Library {
 impl Library {
     pub(crate) const ALL: [Self; 3] = [Self::Pynsq, Self::Gnsq, Self::Nsqjs];
 
-    /// Publishes; options: `--count --prefix --batch --defer`.
+    /// Publishes; options: `--count --prefix --batch --defer --format`, and for pynsq `--patience`.
     pub(crate) fn publish(self, tcp: SocketAddr, topic: &str, options: &[&str]) -> Driver {
         let tcp = tcp.to_string();
         self.run(&["publish", "--tcp", &tcp, "--topic", topic], options)
     }
 
-    /// Consumes; options: `--count --max-in-flight --requeue --requeue-delay --silent --touch --msg-timeout
-    /// --seconds`. gnsq does not know `--msg-timeout`: give the server one.
+    /// Consumes; options: `--count --distinct --max-in-flight --requeue --requeue-delay --silent --touch
+    /// --msg-timeout --seconds`. gnsq does not know `--msg-timeout`: give the server one.
     pub(crate) fn consume(
         self,
         tcp: SocketAddr,
