@@ -79,7 +79,8 @@ fn shipped_files_are_right() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let loaded = load(&folder.join("config/leveret.yaml"), &env).unwrap();
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.node.nsqd, NsqdConfig::default());
+    let data_path = Some(folder.join("config/../data"));
+    assert_eq!(loaded.node.nsqd, NsqdConfig { data_path, ..NsqdConfig::default() });
     assert_eq!(loaded.node.log, LogConfig::default());
     assert_eq!(loaded.node.shutdown_timeout, Duration::from_secs(15));
     let names: Vec<_> = loaded.routes.iter().map(|r| r.name.as_str()).collect();

@@ -6,10 +6,13 @@
 //!
 //! Source: nsqd 1.3.0 `nsqd/protocol_v2.go`.
 
+mod reader;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
+
+use reader::{Body, Params, decimal, millis};
 
 use super::error::{ErrorCode, ProtocolError, quoted};
 use crate::names::{MessageId, is_valid_name};
@@ -326,88 +329,6 @@ impl Parser {
     }
 }
 
-/// The words of a line, split on every single space as nsqd does it.
-struct Params<'a> {
-    line: Option<&'a [u8]>,
-}
-
-impl<'a> Params<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let line = self.line?;
-        if let Some(at) = memchr::memchr(b' ', line) {
-            self.line = line.get(at + 1..);
-            line.get(..at)
-        } else {
-            self.line = None;
-            Some(line)
-        }
-    }
-}
-
-/// What follows a line.
-#[derive(Clone, Copy)]
-struct Body<'a> {
-    rest: &'a [u8],
-    /// Bytes of the buffer before `rest`.
-    used: usize,
-    /// Whether nothing more will come.
-    ended: bool,
-}
-
-impl<'a> Body<'a> {
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
-        self.used += bytes;
-    }
-
-    fn take(&mut self, bytes: i64, failed: impl FnOnce() -> Fault) -> Result<&'a [u8], Halt> {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        match self.rest.get(..bytes) {
-            Some(taken) => {
-                self.skip(bytes);
-                Ok(taken)
-            }
-            None if self.ended => Err(failed().into()),
-            None => Err(Halt::Incomplete),
-        }
-    }
-
-    /// A 4-byte number.
-    fn number(&mut self, failed: impl FnOnce() -> Fault) -> Result<i64, Halt> {
-        let bytes = self.take(4, failed)?;
-        let bytes = bytes.first_chunk().copied().unwrap_or_default();
-        Ok(i32::from_be_bytes(bytes).into())
-    }
-
-    /// The body of IDENTIFY or AUTH.
-    fn control(&mut self, word: &str, limits: &Limits) -> Result<&'a [u8], Halt> {
-        let bad = |text: String| Fault::new(ErrorCode::BadBody, text);
-        let size = self.number(|| bad(format!("{word} failed to read body size")))?;
-        let max = limits.max_body_size;
-        if size > max {
-            return Err(bad(format!("{word} body too big {size} > {max}")).into());
-        }
-        if size <= 0 {
-            return Err(bad(format!("{word} invalid body size {size}")).into());
-        }
-        self.take(size, || bad(format!("{word} failed to read body")))
-    }
-
-    /// The body of PUB or DPUB.
-    fn message(&mut self, word: &str, limits: &Limits) -> Result<&'a [u8], Halt> {
-        let bad = |text: String| Fault::new(ErrorCode::BadMessage, text);
-        let size = self.number(|| bad(format!("{word} failed to read message body size")))?;
-        let max = limits.max_msg_size;
-        if size <= 0 {
-            return Err(bad(format!("{word} invalid message body size {size}")).into());
-        }
-        if size > max {
-            return Err(bad(format!("{word} message too big {size} > {max}")).into());
-        }
-        self.take(size, || bad(format!("{word} failed to read message body")))
-    }
-}
-
 fn invalid(text: &str) -> Fault {
     Fault::new(ErrorCode::Invalid, text)
 }
@@ -423,20 +344,6 @@ fn require_init(word: &str, gate: Gate) -> Result<(), Fault> {
 /// The name as text, if it is valid. Valid names are ASCII.
 fn valid_name(name: &[u8]) -> Option<&str> {
     is_valid_name(name).then(|| std::str::from_utf8(name).ok()).flatten()
-}
-
-/// A decimal number as nsqd reads it: digits only, nothing is 0, too large wraps.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, &digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        Some(number.wrapping_mul(10).wrapping_add(digit))
-    })
-}
-
-/// Milliseconds as nsqd makes a duration of them: in int64 nanoseconds, which may wrap. `None` if negative.
-fn millis(ms: u64) -> Option<Duration> {
-    let nanos = ms.cast_signed().wrapping_mul(1_000_000);
-    u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 
 fn raw_id(id: &[u8]) -> Result<RawId<'_>, Fault> {

@@ -1,5 +1,6 @@
 //! The only place that opens, renames and deletes files of the data folder.
 
+use std::fs::TryLockError;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -18,6 +19,14 @@ pub(super) fn open_folder(path: &Path) -> Result<File, StorageError> {
     File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => StorageError::Missing { path: path.into() },
         _ => failed("open", path, source),
+    })
+}
+
+/// Locks an open folder for this process alone (`flock(2)`), until it is closed.
+pub(super) fn lock(folder: &File, path: &Path) -> Result<(), StorageError> {
+    folder.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StorageError::Locked { path: path.into() },
+        TryLockError::Error(error) => failed("lock", path, error),
     })
 }
 

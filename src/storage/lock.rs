@@ -1,9 +1,8 @@
 //! The data folder's lock: nsqd's own, so that neither runs over the other.
 
-use std::fs::TryLockError;
 use std::path::Path;
 
-use super::io::{File, failed, open_folder};
+use super::io::{File, open_folder};
 use super::{StorageError, io};
 
 /// Holds the data folder until it is dropped.
@@ -29,10 +28,7 @@ impl DataLock {
     /// The folder is missing, locked by another process, or cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self, StorageError> {
         let handle = open_folder(folder)?;
-        handle.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StorageError::Locked { path: folder.into() },
-            TryLockError::Error(error) => failed("lock", folder, error),
-        })?;
+        io::lock(&handle, folder)?;
         let probe = folder.join("leveret.probe");
         io::replace(&probe, |_| Ok(()))?;
         io::remove(&probe)?;

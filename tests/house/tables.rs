@@ -7,7 +7,8 @@ pub(crate) const LEVELS: &[&[&str]] = &[
     &["server", "client"],
     &["bridge", "lookup", "registry"],
     &["http", "telemetry", "config", "admin"],
-    &["cli", "tools", "main"],
+    &["node", "tools"],
+    &["cli", "main"],
 ];
 
 /// Who may use whom. The longest first part that fits a module speaks for it, in addition to its parents' rows.
@@ -81,7 +82,6 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     (
         "tools",
         &[
-            "cli",
             "config",
             "telemetry",
             "lookup",
@@ -95,8 +95,9 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "task",
         ],
     ),
+    // It wires: all that a node is made of.
     (
-        "cli",
+        "node",
         &[
             "config",
             "http",
@@ -117,31 +118,9 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "task",
         ],
     ),
-    // It wires.
-    (
-        "main",
-        &[
-            "cli",
-            "tools",
-            "config",
-            "http",
-            "telemetry",
-            "admin",
-            "bridge",
-            "lookup",
-            "registry",
-            "server",
-            "client",
-            "engine",
-            "limit",
-            "protocol",
-            "storage",
-            "names",
-            "clock",
-            "metrics",
-            "task",
-        ],
-    ),
+    // It reads command lines and starts what they ask for.
+    ("cli", &["node", "tools", "config"]),
+    ("main", &["cli", "node", "tools", "config"]),
 ];
 
 /// Arrows between modules of one level, each written here once more because it is an exception.
@@ -150,9 +129,7 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("config", "http"),
     ("config", "telemetry"),
     ("config", "admin"),
-    ("tools", "cli"),
     ("main", "cli"),
-    ("main", "tools"),
     ("registry", "bridge"),
     ("storage", "names"),
     ("storage", "clock"),
@@ -213,6 +190,7 @@ pub(crate) const ONLY: &[Only] = &[
             "src/tools/",
             "src/cli/",
             "src/telemetry/logs.rs",
+            "src/telemetry/process.rs",
         ],
         why: "files are opened behind the seam that tests can replace",
     },
