@@ -22,4 +22,5 @@ mod broker;
 mod chaos;
 mod nsq_basics;
 mod nsq_clients;
+mod routes_deliver;
 mod routes_publish;
