@@ -4,7 +4,9 @@ A driver is a small program around a real client library. It prints one JSON doc
 """
 
 import argparse
+import itertools
 import json
+import os
 import sys
 
 
@@ -27,6 +29,8 @@ def nsq_arguments():
     publish.add_argument("--format", default="%s", help="the body, with %%s where PREFIX-N goes")
     publish.add_argument("--patience", type=float, default=0, help="seconds to publish again what failed")
 
+    endless(publish)
+
     consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
     consume.add_argument("--tcp", required=True)
     consume.add_argument("--topic", required=True)
@@ -43,11 +47,26 @@ def nsq_arguments():
     return parser.parse_args()
 
 
+def endless(publish):
+    publish.add_argument("--until", help="publish on, whatever COUNT says, until this file exists")
+    publish.add_argument("--pace", type=float, default=0, help="seconds between two batches")
+
+
+def numbers(arguments):
+    """0, 1, ... as far as is to be published."""
+    number = 0
+    while number < arguments.count or arguments.until:
+        if arguments.until and os.path.exists(arguments.until):
+            return
+        yield number
+        number += 1
+
+
 def bodies(arguments):
     """The bodies to publish, in batches."""
-    names = [arguments.format.replace("%s", f"{arguments.prefix}-{number}").encode() for number in range(arguments.count)]
-    for start in range(0, len(names), arguments.batch):
-        yield names[start : start + arguments.batch]
+    names = (arguments.format.replace("%s", f"{arguments.prefix}-{number}").encode() for number in numbers(arguments))
+    while batch := list(itertools.islice(names, arguments.batch)):
+        yield batch
 
 
 class Plan:

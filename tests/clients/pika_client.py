@@ -7,7 +7,7 @@ import time
 import pika
 import pika.exceptions
 
-from driver import fail, report, succeed
+from driver import endless, fail, numbers, report, succeed
 
 
 def arguments():
@@ -28,6 +28,7 @@ def arguments():
     publish.add_argument("--routing-key", required=True)
     publish.add_argument("--count", type=int, default=1)
     publish.add_argument("--prefix", default="m")
+    endless(publish)
     publish.add_argument("--body", help="this body, instead of PREFIX-N")
     publish.add_argument("--patience", type=float, default=0, help="seconds to connect and publish again after an error")
     publish.add_argument("--properties", type=json.loads, default={}, help="BasicProperties as JSON")
@@ -59,7 +60,7 @@ def publish(channel, given, done):
     """Publishes what is not done yet; `done` has the numbers that were confirmed or refused."""
     channel.confirm_delivery()
     properties = pika.BasicProperties(**{"delivery_mode": 2, **given.properties})
-    for number in range(given.count):
+    for number in numbers(given):
         if number in done:
             continue
         body = f"{given.prefix}-{number}" if given.body is None else given.body
@@ -72,6 +73,7 @@ def publish(channel, given, done):
         else:
             done[number] = "confirmed"
         report(done[number], body=body)
+        channel.connection.sleep(given.pace)
     succeed(list(done.values()).count("confirmed"))
 
 
@@ -113,12 +115,15 @@ def consume(channel, given, done):
 
 def persevere(given, work):
     """Does the work; after an error connects and does it again, for as long as patience is given."""
-    done, give_up = {}, time.monotonic() + given.patience
+    done, give_up = {}, 0
     while True:
+        before = len(done)
         try:
             return work(connect(given), given, done)
         except (pika.exceptions.AMQPError, OSError) as error:
-            if time.monotonic() > give_up:
+            if len(done) > before or not give_up:
+                give_up = time.monotonic() + given.patience
+            if time.monotonic() >= give_up:
                 raise
             report("broken", text=repr(error))
             time.sleep(0.2)

@@ -32,8 +32,8 @@ async def publish(arguments):
     while not any(conn.connected() for conn in writer.conns.values()):
         await asyncio.sleep(0.01)
     count = 0
-    give_up = time.monotonic() + arguments.patience
     for batch in bodies(arguments):
+        give_up = time.monotonic() + arguments.patience
         answer = await send(writer, arguments, batch)
         while isinstance(answer, Exception):
             report("refused", text=str(answer))
@@ -42,6 +42,7 @@ async def publish(arguments):
             await asyncio.sleep(0.1)
             answer = await send(writer, arguments, batch)
         count += len(batch)
+        await asyncio.sleep(arguments.pace)
     succeed(count)
 
 

@@ -22,5 +22,6 @@ mod broker;
 mod chaos;
 mod nsq_basics;
 mod nsq_clients;
+mod recovery;
 mod routes_deliver;
 mod routes_publish;
