@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::drivers::{Driver, Library, pika};
+use super::http;
 use super::leveret::Leveret;
 use super::site::route;
 use super::{Scratch, unique, wait};
@@ -42,6 +43,8 @@ const PATIENCE: &str = "40";
 const SOME: u64 = 30;
 /// For the last messages to come out.
 const DRAIN: Duration = Duration::from_secs(45);
+/// For what is there already.
+const NOW: Duration = Duration::from_millis(1);
 /// An end of a consumer that a test never reaches.
 const ENDLESS: &str = "1000000";
 
@@ -97,7 +100,16 @@ impl Traffic {
         let confirmed = |name: &str| route(server, name)["counters"]["confirmed"].as_u64().unwrap();
         let before: Vec<_> = self.publishers.keys().map(|name| (*name, confirmed(name))).collect();
         for (name, count) in before {
-            wait::until_true(&format!("{name} moves messages"), || confirmed(name) >= count + SOME);
+            let moved =
+                wait::until(wait::PATIENCE, || (confirmed(name) >= count + SOME).then_some(()));
+            moved.unwrap_or_else(|| {
+                let consumer = std::iter::from_fn(|| self.consumers[name].line_within(NOW)).last();
+                let publisher =
+                    std::iter::from_fn(|| self.publishers[name].line_within(NOW)).last();
+                let stats = http::get(server.http(), "/stats").text();
+                let route = route(server, name);
+                panic!("{name} stands still: {route}\n{consumer:?}\n{publisher:?}\n{stats}")
+            });
         }
     }
 
