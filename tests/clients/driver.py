@@ -4,7 +4,9 @@ A driver is a small program around a real client library. It prints one JSON doc
 """
 
 import argparse
+import itertools
 import json
+import os
 import sys
 
 
@@ -24,12 +26,17 @@ def nsq_arguments():
     publish.add_argument("--prefix", default="m")
     publish.add_argument("--batch", type=int, default=1, help="messages an MPUB; 1 means PUB")
     publish.add_argument("--defer", type=int, default=0, help="milliseconds; DPUB")
+    publish.add_argument("--format", default="%s", help="the body, with %%s where PREFIX-N goes")
+    publish.add_argument("--patience", type=float, default=0, help="seconds to publish again what failed")
+
+    endless(publish)
 
     consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
     consume.add_argument("--tcp", required=True)
     consume.add_argument("--topic", required=True)
     consume.add_argument("--channel", required=True)
     consume.add_argument("--count", type=int, default=1)
+    consume.add_argument("--distinct", type=int, default=0, help="1: COUNT different bodies, however often each comes")
     consume.add_argument("--max-in-flight", type=int, default=10)
     consume.add_argument("--requeue", type=int, default=0, help="requeue the first so many messages, once each")
     consume.add_argument("--requeue-delay", type=int, default=0, help="milliseconds")
@@ -40,11 +47,26 @@ def nsq_arguments():
     return parser.parse_args()
 
 
+def endless(publish):
+    publish.add_argument("--until", help="publish on, whatever COUNT says, until this file exists")
+    publish.add_argument("--pace", type=float, default=0, help="seconds between two batches")
+
+
+def numbers(arguments):
+    """0, 1, ... as far as is to be published."""
+    number = 0
+    while number < arguments.count or arguments.until:
+        if arguments.until and os.path.exists(arguments.until):
+            return
+        yield number
+        number += 1
+
+
 def bodies(arguments):
     """The bodies to publish, in batches."""
-    names = [f"{arguments.prefix}-{number}".encode() for number in range(arguments.count)]
-    for start in range(0, len(names), arguments.batch):
-        yield names[start : start + arguments.batch]
+    names = (arguments.format.replace("%s", f"{arguments.prefix}-{number}").encode() for number in numbers(arguments))
+    while batch := list(itertools.islice(names, arguments.batch)):
+        yield batch
 
 
 class Plan:
@@ -56,6 +78,7 @@ class Plan:
         self.to_ignore = arguments.silent
         self.to_touch = arguments.touch
         self.met = set()
+        self.bodies = set()
         self.finished = 0
 
     def answer(self, identity, body, attempts):
@@ -71,7 +94,8 @@ class Plan:
             self.to_requeue -= 1
             answer = "req"
         else:
-            self.finished += 1
+            self.bodies.add(body)
+            self.finished = len(self.bodies) if self.arguments.distinct else self.finished + 1
             answer = "fin"
         report(
             "message",

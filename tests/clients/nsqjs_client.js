@@ -17,7 +17,7 @@ const fail = (text) => finish(1, 'error', { text: String(text) })
 function parse(words) {
   const given = {
     count: 1, prefix: 'm', batch: 1, defer: 0, 'max-in-flight': 10, requeue: 0,
-    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60,
+    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60, format: '%s', distinct: 0,
   }
   for (let at = 1; at < words.length; at += 2) {
     const name = words[at].replace(/^--/, '')
@@ -29,7 +29,8 @@ function parse(words) {
 
 function publish(given) {
   const writer = new nsq.Writer(given.host, given.port)
-  const bodies = Array.from({ length: given.count }, (_, number) => `${given.prefix}-${number}`)
+  const bodies = Array.from({ length: given.count }, (_, number) =>
+    given.format.replace('%s', `${given.prefix}-${number}`))
   let sent = 0
   const next = (error) => {
     if (error) return fail(error)
@@ -53,6 +54,7 @@ function consume(given) {
   if (given['msg-timeout']) options.messageTimeout = given['msg-timeout']
   const reader = new nsq.Reader(given.topic, given.channel, options)
   const met = new Set()
+  const bodies = new Set()
   const left = { requeue: given.requeue, silent: given.silent, touch: given.touch }
   let finished = 0
 
@@ -61,7 +63,8 @@ function consume(given) {
     met.add(message.id)
     if (first && left.silent-- > 0) return 'none'
     if (first && left.requeue-- > 0) return 'req'
-    finished += 1
+    bodies.add(message.body.toString())
+    finished = given.distinct ? bodies.size : finished + 1
     return 'fin'
   }
   reader.on('message', (message) => {

@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import time
 
 import pika
 import pika.exceptions
 
-from driver import fail, report, succeed
+from driver import endless, fail, numbers, report, succeed
 
 
 def arguments():
@@ -27,6 +28,9 @@ def arguments():
     publish.add_argument("--routing-key", required=True)
     publish.add_argument("--count", type=int, default=1)
     publish.add_argument("--prefix", default="m")
+    endless(publish)
+    publish.add_argument("--body", help="this body, instead of PREFIX-N")
+    publish.add_argument("--patience", type=float, default=0, help="seconds to connect and publish again after an error")
     publish.add_argument("--properties", type=json.loads, default={}, help="BasicProperties as JSON")
 
     consume = verbs.add_parser("consume", help="consume until COUNT messages are acknowledged")
@@ -34,6 +38,8 @@ def arguments():
     consume.add_argument("--count", type=int, default=1)
     consume.add_argument("--prefetch", type=int, default=100)
     consume.add_argument("--requeue", type=int, default=0, help="nack the first so many back, once each")
+    consume.add_argument("--distinct", type=int, default=0, help="1: COUNT different bodies, however often each comes")
+    consume.add_argument("--patience", type=float, default=0, help="seconds to connect again after an error")
     consume.add_argument("--seconds", type=float, default=60.0, help="give up after")
 
     for name in ("length", "purge", "delete"):
@@ -50,22 +56,25 @@ def declare(channel, given):
     succeed(1)
 
 
-def publish(channel, given):
+def publish(channel, given, done):
+    """Publishes what is not done yet; `done` has the numbers that were confirmed or refused."""
     channel.confirm_delivery()
-    confirmed = 0
     properties = pika.BasicProperties(**{"delivery_mode": 2, **given.properties})
-    for number in range(given.count):
-        body = f"{given.prefix}-{number}"
+    for number in numbers(given):
+        if number in done:
+            continue
+        body = f"{given.prefix}-{number}" if given.body is None else given.body
         try:
             channel.basic_publish(given.exchange, given.routing_key, body.encode(), properties, mandatory=True)
         except pika.exceptions.UnroutableError:
-            report("returned", body=body)
+            done[number] = "returned"
         except pika.exceptions.NackError:
-            report("nacked", body=body)
+            done[number] = "nacked"
         else:
-            confirmed += 1
-            report("confirmed", body=body)
-    succeed(confirmed)
+            done[number] = "confirmed"
+        report(done[number], body=body)
+        channel.connection.sleep(given.pace)
+    succeed(list(done.values()).count("confirmed"))
 
 
 def plain(properties):
@@ -73,12 +82,14 @@ def plain(properties):
     return {name: value for name, value in vars(properties).items() if value is not None}
 
 
-def consume(channel, given):
+def consume(channel, given, done):
+    """Consumes until enough is acknowledged; `done` has the bodies so far, each with how often it came."""
     channel.basic_qos(prefetch_count=given.prefetch)
-    acknowledged, to_requeue = 0, given.requeue
+    to_requeue = given.requeue
+    enough = lambda: len(done) if given.distinct else sum(done.values())
     for method, properties, body in channel.consume(given.queue, inactivity_timeout=given.seconds):
         if method is None:
-            fail(f"only {acknowledged} of {given.count} messages; none for {given.seconds} s")
+            fail(f"only {enough()} of {given.count} messages; none for {given.seconds} s")
         again = not method.redelivered and to_requeue > 0
         report(
             "message",
@@ -94,24 +105,42 @@ def consume(channel, given):
             channel.basic_nack(method.delivery_tag, requeue=True)
             continue
         channel.basic_ack(method.delivery_tag)
-        acknowledged += 1
-        if acknowledged >= given.count:
+        done[body] = done.get(body, 0) + 1
+        if enough() >= given.count:
             break
     channel.cancel()
-    succeed(acknowledged)
+    channel.connection.close()
+    succeed(enough())
+
+
+def persevere(given, work):
+    """Does the work; after an error connects and does it again, for as long as patience is given."""
+    done, give_up = {}, 0
+    while True:
+        before = len(done)
+        try:
+            return work(connect(given), given, done)
+        except (pika.exceptions.AMQPError, OSError) as error:
+            if len(done) > before or not give_up:
+                give_up = time.monotonic() + given.patience
+            if time.monotonic() >= give_up:
+                raise
+            report("broken", text=repr(error))
+            time.sleep(0.2)
+
+
+def connect(given):
+    return pika.BlockingConnection(pika.URLParameters(given.uri)).channel()
 
 
 def main():
     given = arguments()
     try:
-        connection = pika.BlockingConnection(pika.URLParameters(given.uri))
-        channel = connection.channel()
+        if given.verb in ("publish", "consume"):
+            persevere(given, publish if given.verb == "publish" else consume)
+        channel = connect(given)
         if given.verb == "declare":
             declare(channel, given)
-        elif given.verb == "publish":
-            publish(channel, given)
-        elif given.verb == "consume":
-            consume(channel, given)
         elif given.verb == "length":
             succeed(channel.queue_declare(given.queue, passive=True).method.message_count)
         elif given.verb == "purge":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import nsq
 import tornado.ioloop
@@ -9,28 +10,39 @@ import tornado.ioloop
 from driver import Plan, bodies, fail, nsq_arguments, report, succeed
 
 
+async def send(writer, arguments, batch):
+    """Publishes a batch and gives the server's answer, or the error."""
+    done = asyncio.get_running_loop().create_future()
+
+    def finish(_conn, data):
+        if not done.done():
+            done.set_result(data)
+
+    if arguments.defer:
+        writer.dpub(arguments.topic, arguments.defer, batch[0], finish)
+    elif arguments.batch > 1:
+        writer.mpub(arguments.topic, batch, finish)
+    else:
+        writer.pub(arguments.topic, batch[0], finish)
+    return await asyncio.wait_for(done, 60)
+
+
 async def publish(arguments):
-    writer = nsq.Writer([arguments.tcp])
+    writer = nsq.Writer([arguments.tcp], reconnect_interval=0.2)
     while not any(conn.connected() for conn in writer.conns.values()):
         await asyncio.sleep(0.01)
     count = 0
     for batch in bodies(arguments):
-        done = asyncio.get_running_loop().create_future()
-
-        def finish(_conn, data, done=done):
-            if not done.done():
-                done.set_result(data)
-
-        if arguments.defer:
-            writer.dpub(arguments.topic, arguments.defer, batch[0], finish)
-        elif arguments.batch > 1:
-            writer.mpub(arguments.topic, batch, finish)
-        else:
-            writer.pub(arguments.topic, batch[0], finish)
-        answer = await asyncio.wait_for(done, 30)
-        if isinstance(answer, Exception):
-            fail(answer)
+        give_up = time.monotonic() + arguments.patience
+        answer = await send(writer, arguments, batch)
+        while isinstance(answer, Exception):
+            report("refused", text=str(answer))
+            if time.monotonic() > give_up:
+                fail(answer)
+            await asyncio.sleep(0.1)
+            answer = await send(writer, arguments, batch)
         count += len(batch)
+        await asyncio.sleep(arguments.pace)
     succeed(count)
 
 

@@ -4,6 +4,9 @@ use std::net::TcpStream;
 
 use crate::support::drivers::{bodies, expected, pika};
 use crate::support::rabbit::Rabbit;
+use crate::support::site::plan;
+use crate::support::traffic::{NAMES, ROUTES, Traffic};
+use crate::support::unique;
 
 #[test]
 fn a_killed_node_comes_back_with_its_durable_messages() {
@@ -26,4 +29,19 @@ fn a_killed_node_comes_back_with_its_durable_messages() {
         let (messages, _) = pika(rabbit.uri(), &consume).finish();
         assert_eq!(bodies(&messages), expected("m", 100), "{kind}");
     }
+}
+
+#[test]
+fn a_broker_that_is_killed_again_and_again_loses_nothing_that_was_acknowledged() {
+    let rabbit = Rabbit::own();
+    let tag = unique("t");
+    let server = plan(rabbit.uri(), &ROUTES.replace('@', &tag)).start();
+    let traffic = Traffic::start(&NAMES, &tag, rabbit.uri(), server.tcp(), false);
+    for _ in 0..3 {
+        traffic.flows(&server);
+        rabbit.kill();
+        rabbit.restart();
+    }
+    traffic.flows(&server);
+    traffic.finish();
 }

@@ -18,7 +18,13 @@
 #[allow(dead_code, reason = "a rig offers more than the tests of one day use")]
 mod support;
 
+mod bad_input;
 mod broker;
 mod chaos;
+mod limits;
 mod nsq_basics;
 mod nsq_clients;
+mod nsqd_program;
+mod recovery;
+mod routes_deliver;
+mod routes_publish;

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,14 +27,15 @@ pub(crate) enum Library {
 impl Library {
     pub(crate) const ALL: [Self; 3] = [Self::Pynsq, Self::Gnsq, Self::Nsqjs];
 
-    /// Publishes; options: `--count --prefix --batch --defer`.
+    /// Publishes; options: `--count --prefix --batch --defer --format`, and for pynsq
+    /// `--patience --until --pace`.
     pub(crate) fn publish(self, tcp: SocketAddr, topic: &str, options: &[&str]) -> Driver {
         let tcp = tcp.to_string();
         self.run(&["publish", "--tcp", &tcp, "--topic", topic], options)
     }
 
-    /// Consumes; options: `--count --max-in-flight --requeue --requeue-delay --silent --touch --msg-timeout
-    /// --seconds`. gnsq does not know `--msg-timeout`: give the server one.
+    /// Consumes; options: `--count --distinct --max-in-flight --requeue --requeue-delay --silent --touch
+    /// --msg-timeout --seconds`. gnsq does not know `--msg-timeout`: give the server one.
     pub(crate) fn consume(
         self,
         tcp: SocketAddr,
@@ -109,7 +110,7 @@ impl Driver {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} starts: {error}"));
         let output = child.stdout.take().expect("its output is piped");
-        let (sender, lines) = sync_channel(1024);
+        let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -130,6 +131,12 @@ impl Driver {
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("a driver said nothing for {SILENCE_MAX:?}"),
         }
+    }
+
+    /// The next line, if one comes in time.
+    pub(crate) fn line_within(&self, limit: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(limit).ok()?;
+        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
     /// Awaits the next line of this event.

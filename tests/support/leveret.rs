@@ -128,6 +128,14 @@ impl Leveret {
         Self::plan(binary())
     }
 
+    /// The binary under another name, by way of a link in the scratch folder, with only the arguments that the test adds.
+    pub(crate) fn named(name: &str) -> Plan {
+        let mut plan = Self::plan(PathBuf::new());
+        plan.program = plan.scratch.path().join(name);
+        std::os::unix::fs::symlink(binary(), &plan.program).expect("a link can be made");
+        plan
+    }
+
     fn plan(program: PathBuf) -> Plan {
         Plan {
             program,

@@ -7,6 +7,8 @@
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
 //! | [`http`] | one HTTP request at a time |
 //! | [`proxy`] | a TCP relay that can be cut or fall silent |
+//! | [`site`] | a node with routes to the shared broker, and what it says of them |
+//! | [`traffic`] | real clients at both ends of every kind of route, for as long as a test harms something |
 //! | [`drivers`] | pynsq, gnsq, nsqjs and pika as programs that print JSON lines |
 //! | [`wait`] | awaiting a condition with a deadline |
 
@@ -16,6 +18,8 @@ pub(crate) mod leveret;
 pub(crate) mod nsq;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
+pub(crate) mod site;
+pub(crate) mod traffic;
 pub(crate) mod wait;
 
 use std::fs;

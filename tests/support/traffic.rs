@@ -1,0 +1,166 @@
+//! Real clients at both ends of every kind of route, that go on while a test harms something between them.
+//!
+//! Publishers publish again what failed, as a producer without its OK does, and consumers connect again: what was
+//! answered with OK or confirmed has to come out, and may come out more than once.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::drivers::{Driver, Library, pika};
+use super::http;
+use super::leveret::Leveret;
+use super::site::route;
+use super::{Scratch, unique, wait};
+
+/// A route of each kind under its own name; `@` stands for the test's own part of every name.
+pub(crate) const ROUTES: &str = r#"
+routes:
+  - name: publish-direct
+    from: { nsq: { topic: publish-direct.@ } }
+    to: { amqp: { exchange: "", routing_key: publish-direct.@, declare: { queues: [ { name: publish-direct.@ } ] } } }
+    mode: direct
+  - name: publish-queued
+    from: { nsq: { topic: publish-queued.@ } }
+    to: { amqp: { exchange: "", routing_key: publish-queued.@, declare: { queues: [ { name: publish-queued.@ } ] } } }
+    mode: queued
+  - name: deliver-direct
+    from: { amqp: { queue: deliver-direct.@, declare: {} } }
+    to: { nsq: { topic: deliver-direct.@, channel: c } }
+    mode: direct
+  - name: deliver-queued
+    from: { amqp: { queue: deliver-queued.@, declare: {} } }
+    to: { nsq: { topic: deliver-queued.@ } }
+    mode: queued
+"#;
+
+/// The routes' names.
+pub(crate) const NAMES: [&str; 4] =
+    ["publish-direct", "publish-queued", "deliver-direct", "deliver-queued"];
+/// How long clients try again, in seconds.
+const PATIENCE: &str = "40";
+/// How many confirmed messages a route has to move for a test to say that it works.
+const SOME: u64 = 30;
+/// For the last messages to come out.
+const DRAIN: Duration = Duration::from_secs(45);
+/// For what is there already.
+const NOW: Duration = Duration::from_millis(1);
+/// An end of a consumer that a test never reaches.
+const ENDLESS: &str = "1000000";
+
+/// Publishers and consumers of each route.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    scratch: Scratch,
+    publishers: HashMap<&'static str, Driver>,
+    consumers: HashMap<&'static str, Driver>,
+}
+
+impl Traffic {
+    /// Starts clients of these routes: NSQ ones at `at`, pika at `broker`. `tag` is what `@` was replaced by. With
+    /// `steadfast` all NSQ consumers are of a library that connects again after the server went: nsqjs does not.
+    pub(crate) fn start(
+        routes: &[&'static str],
+        tag: &str,
+        broker: &str,
+        at: SocketAddr,
+        steadfast: bool,
+    ) -> Self {
+        let scratch = Scratch::new("traffic");
+        let until = scratch.path().join("until").display().to_string();
+        let endless = ["--patience", PATIENCE, "--until", &until, "--pace", "0.01"];
+        let (mut publishers, mut consumers) = (HashMap::new(), HashMap::new());
+        for &name in routes {
+            let place = format!("{name}.{tag}");
+            if name.starts_with("publish") {
+                let what = ["consume", "--queue", &place, "--count", ENDLESS];
+                let what = [&what[..], &["--patience", PATIENCE]].concat();
+                pika(broker, &["declare", "--queue", &place]).finish();
+                consumers.insert(name, pika(broker, &what));
+                let options = [&endless[..], &["--prefix", name]].concat();
+                publishers.insert(name, Library::Pynsq.publish(at, &place, &options));
+            } else {
+                let options = ["--count", ENDLESS, "--seconds", "120", "--max-in-flight", "50"];
+                let library = if steadfast || name == "deliver-direct" {
+                    Library::Pynsq
+                } else {
+                    Library::Nsqjs
+                };
+                consumers.insert(name, library.consume(at, &place, "c", &options));
+                pika(broker, &["declare", "--queue", &place]).finish();
+                let what = ["publish", "--routing-key", &place, "--prefix", name];
+                publishers.insert(name, pika(broker, &[&what[..], &endless].concat()));
+            }
+        }
+        Self { scratch, publishers, consumers }
+    }
+
+    /// Awaits that every route moves messages.
+    pub(crate) fn flows(&self, server: &Leveret) {
+        let confirmed = |name: &str| route(server, name)["counters"]["confirmed"].as_u64().unwrap();
+        let before: Vec<_> = self.publishers.keys().map(|name| (*name, confirmed(name))).collect();
+        for (name, count) in before {
+            let moved =
+                wait::until(wait::PATIENCE, || (confirmed(name) >= count + SOME).then_some(()));
+            moved.unwrap_or_else(|| {
+                let consumer = std::iter::from_fn(|| self.consumers[name].line_within(NOW)).last();
+                let publisher =
+                    std::iter::from_fn(|| self.publishers[name].line_within(NOW)).last();
+                let stats = http::get(server.http(), "/stats").text();
+                let route = route(server, name);
+                panic!("{name} stands still: {route}\n{consumer:?}\n{publisher:?}\n{stats}")
+            });
+        }
+    }
+
+    /// Ends the publishers, awaits all that they were told is safe, and prints what came more than once.
+    pub(crate) fn finish(mut self) {
+        self.scratch.write("until", "");
+        for (name, publisher) in self.publishers.drain() {
+            let outcome = publisher.outcome();
+            let last = outcome.lines.last().cloned().unwrap_or_default();
+            assert!(outcome.success, "the publisher of {name}: {last}");
+            let count = last["count"].as_u64().expect("a count") as usize;
+            let refusals = outcome.lines.len().saturating_sub(count + 1);
+            let consumer = self.consumers.remove(name).expect("each route has a consumer");
+            let (came, refused) = (come_out(name, count, &consumer), refusals);
+            eprintln!(
+                "{name}: {count} acknowledged, {came} came out, {} twice; {refused} other lines",
+                came - count
+            );
+        }
+    }
+}
+
+/// Awaits that every body of `name` came out at the consumer, and says how many did in all.
+fn come_out(name: &str, count: usize, consumer: &Driver) -> usize {
+    let mut seen = vec![0_usize; count];
+    let mut missing = count;
+    let until = Instant::now() + DRAIN;
+    while missing > 0 {
+        let left = until.saturating_duration_since(Instant::now());
+        let Some(line) = consumer.line_within(left) else {
+            let lost: Vec<usize> = (0..count).filter(|&number| seen[number] == 0).collect();
+            panic!("{name}: {missing} of {count} acknowledged messages did not come out: {lost:?}");
+        };
+        let Some(number) = line["body"].as_str().and_then(|body| body.rsplit('-').next()) else {
+            continue;
+        };
+        let number: usize = number.parse().expect("bodies end in their number");
+        if let Some(times) = seen.get_mut(number) {
+            missing -= usize::from(*times == 0);
+            *times += 1;
+        }
+    }
+    seen.iter().sum()
+}
+
+/// A port of the loopback for a server that is to come back where it was: below the range of outgoing connections, so that
+/// nobody sits on it meanwhile.
+pub(crate) fn steady_port() -> u16 {
+    let seed = unique("").bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
+    let port = (0..1000).map(|step| 10_000 + ((seed + step) % 10_000) as u16);
+    port.into_iter()
+        .find(|&port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a port is free")
+}
