@@ -223,40 +223,37 @@ impl Amqp {
         self.expect(reply)
     }
 
-    /// Takes every complete frame that has arrived, and says how many there were.
-    fn take(&mut self, mut each: impl FnMut(u8, &[u8]) -> Outcome<()>) -> Outcome<usize> {
-        let (mut used, mut count) = (0, 0);
+    /// Takes every complete frame that has arrived.
+    fn take(&mut self, mut each: impl FnMut(u8, &[u8]) -> Outcome<()>) -> Outcome<()> {
+        let mut used = 0;
         let bytes = self.wire.bytes();
         while let Some(frame) = next_frame(bytes.get(used..).unwrap_or_default()) {
             let payload = bytes.get(used + 7..used + frame.length - 1).unwrap_or_default();
             each(frame.kind, payload)?;
             used += frame.length;
-            count += 1;
         }
         self.wire.advance(used);
-        Ok(count)
+        Ok(())
     }
 
-    /// Waits for a method and returns its arguments.
+    /// Waits for a method and returns its arguments. What came behind it is left.
     fn expect(&mut self, wanted: Method) -> Outcome<Vec<u8>> {
-        let mut found = None;
         loop {
-            self.take(|kind, payload| {
-                if kind == HEARTBEAT {
-                    return Ok(());
-                }
-                match read_method(payload) {
-                    Some((method, arguments)) if method == wanted => {
-                        found = Some(arguments.to_vec());
-                        Ok(())
-                    }
-                    _ => unexpected(payload),
-                }
-            })?;
-            if let Some(arguments) = found.take() {
+            let bytes = self.wire.bytes();
+            let Some(Frame { kind, length }) = next_frame(bytes) else {
+                self.wire.fill()?;
+                continue;
+            };
+            let payload = bytes.get(7..length - 1).unwrap_or_default();
+            let found = match read_method(payload) {
+                _ if kind == HEARTBEAT => None,
+                Some((method, arguments)) if method == wanted => Some(arguments.to_vec()),
+                _ => return unexpected(payload),
+            };
+            self.wire.advance(length);
+            if let Some(arguments) = found {
                 return Ok(arguments);
             }
-            self.wire.fill()?;
         }
     }
 
@@ -358,18 +355,18 @@ impl Amqp {
         let reason =
             Arguments::default().bytes(&200_u16.to_be_bytes()).short_string("").bytes(&[0; 4]);
         self.send(CHANNEL, CHANNEL_CLOSE, &reason)?;
-        loop {
-            let mut is_closed = false;
+        let mut is_closed = false;
+        while !is_closed {
             self.take(|kind, payload| {
                 is_closed |= kind == METHOD
                     && read_method(payload).is_some_and(|(method, _)| method == (20, 41));
                 Ok(())
             })?;
-            if is_closed {
-                return Ok(());
+            if !is_closed {
+                self.wire.fill()?;
             }
-            self.wire.fill()?;
         }
+        Ok(())
     }
 }
 
@@ -402,7 +399,7 @@ fn confirm(confirmed: &mut Confirmed, kind: u8, payload: &[u8]) -> Outcome<()> {
 }
 
 /// The error for a method that nobody waits for; a close carries the broker's words.
-fn unexpected(payload: &[u8]) -> Outcome<()> {
+fn unexpected<T>(payload: &[u8]) -> Outcome<T> {
     match read_method(payload) {
         Some((CONNECTION_CLOSE | CHANNEL_CLOSE, arguments)) => {
             let words = arguments.get(3..).unwrap_or_default();
