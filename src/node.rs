@@ -4,10 +4,11 @@
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -106,18 +107,20 @@ pub fn run(plan: Plan) -> Result<(), NodeError> {
 /// The data folder of a node that has one.
 struct Kept {
     folder: PathBuf,
+    /// One writer at a time: a pause writes the metadata before it is answered, whatever else does so.
+    writing: Mutex<()>,
     _lock: DataLock,
 }
 
 impl Kept {
-    fn open(plan: &Plan) -> Result<Option<Self>, StorageError> {
+    fn open(plan: &Plan) -> Result<Option<Arc<Self>>, StorageError> {
         let Some(folder) = plan.config.nsqd.data_path.clone() else { return Ok(None) };
         let lock = if plan.makes_data_path {
             DataLock::acquire_or_create(&folder)?
         } else {
             DataLock::acquire(&folder)?
         };
-        Ok(Some(Self { folder, _lock: lock }))
+        Ok(Some(Arc::new(Self { folder, writing: Mutex::new(()), _lock: lock })))
     }
 
     fn load(&self, engine: &Engine) -> Result<(), NodeError> {
@@ -127,13 +130,19 @@ impl Kept {
         }
         let owed = backlog::load(&self.folder)?;
         engine.restore(&topics, &owed.topics)?;
-        metadata::save(&self.folder, engine.metadata())?;
+        self.save_metadata(engine)?;
         owed.discard()?;
         Ok(())
     }
 
+    fn save_metadata(&self, engine: &Engine) -> Result<(), StorageError> {
+        let _writing = self.writing.lock();
+        metadata::save(&self.folder, engine.metadata())
+    }
+
+    /// Writes down everything that is owed, at a clean exit.
     fn save(&self, engine: &Engine) {
-        let saved = metadata::save(&self.folder, engine.metadata());
+        let saved = self.save_metadata(engine);
         let saved = saved.and_then(|()| backlog::save(&self.folder, &engine.backlog()));
         if let Err(error) = saved {
             tracing::error!(%error, "what is owed could not be written down: it is lost");
@@ -168,17 +177,16 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let brokers = plan.config.brokers.clone();
     let bridge = Bridge::start(Arc::clone(&engine), &plan.routes, brokers, nsqd.max_msg_size);
     let stop = watch::Sender::new(false);
-    let folder = kept.as_ref().map(|kept| kept.folder.clone());
-    let keeping = folder.clone().map(|folder| {
+    let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
-        spawn("metadata", keep_metadata(folder, engine, stop))
+        spawn("metadata", keep_metadata(kept, engine, stop))
     });
     let http = match http {
         Some(listener) => {
             let node = who(nsqd, hostname, &tcp, &listener)?;
             let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
             context.routes = bridge.view();
-            context.persist = persist(folder, &engine);
+            context.persist = persist(kept.clone(), &engine);
             Some(serve_http(listener, context, stop.subscribe())?)
         }
         None => None,
@@ -239,29 +247,25 @@ fn serve_http(
 }
 
 /// Writes the list of topics and channels down whenever it changes, once for all changes that came meanwhile.
-async fn keep_metadata(folder: PathBuf, engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+async fn keep_metadata(kept: Arc<Kept>, engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
     let mut changes = engine.changes();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return,
             changed = changes.changed() => if changed.is_err() { return },
         }
-        let (folder, engine) = (folder.clone(), Arc::clone(&engine));
-        let saving = tokio::task::spawn_blocking(move || save_metadata(&folder, &engine));
+        let (kept, engine) = (Arc::clone(&kept), Arc::clone(&engine));
+        let saving = tokio::task::spawn_blocking(move || kept.save_metadata(&engine));
         if let Ok(Err(error)) = saving.await {
             tracing::error!(%error, "the list of topics could not be written down");
         }
     }
 }
 
-fn save_metadata(folder: &Path, engine: &Engine) -> Result<(), StorageError> {
-    metadata::save(folder, engine.metadata())
-}
-
-fn persist(folder: Option<PathBuf>, engine: &Arc<Engine>) -> http::Persist {
+fn persist(kept: Option<Arc<Kept>>, engine: &Arc<Engine>) -> http::Persist {
     let engine = Arc::clone(engine);
-    Arc::new(move || match &folder {
-        Some(folder) => save_metadata(folder, &engine).map_err(io::Error::other),
+    Arc::new(move || match &kept {
+        Some(kept) => kept.save_metadata(&engine).map_err(io::Error::other),
         None => Ok(()),
     })
 }

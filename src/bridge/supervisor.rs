@@ -39,7 +39,7 @@ pub struct Bridge {
     links: BTreeMap<(String, &'static str), Arc<Link>>,
     statuses: Vec<Arc<Status>>,
     /// Topics whose publishes go to a broker.
-    producers: Vec<(String, Arc<Producers>)>,
+    producers: Vec<Arc<Producers>>,
     stop: watch::Sender<bool>,
     stop_links: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -111,7 +111,7 @@ impl Bridge {
         self.statuses.push(Arc::clone(&status));
         let started = match route.flow.clone() {
             Flow::PublishDirect { topic, to, publish } => {
-                self.publish_direct(route, &status, topic, to, publish)
+                self.publish_direct(route, &status, &topic, to, publish)
             }
             Flow::PublishQueued { from, to, publish, retry, dead_letter } => {
                 self.publish_queued(route, &status, from, (to, publish), (retry, dead_letter))
@@ -134,7 +134,7 @@ impl Bridge {
         &mut self,
         route: &Route,
         status: &Arc<Status>,
-        topic: String,
+        topic: &str,
         to: AmqpTarget,
         options: PublishOptions,
     ) -> Option<()> {
@@ -149,7 +149,7 @@ impl Bridge {
         let link = self.link(&to.broker, Role::Publish)?;
         let outbox = self.publisher(Publishing {
             link,
-            topic: topic.clone(),
+            topic: topic.to_owned(),
             channel: String::new(),
             to,
             dead: None,
@@ -168,8 +168,8 @@ impl Bridge {
                 () = stopped(&mut stop) => {}
             }
         });
-        self.engine.set_ingress(&topic, Some(Arc::clone(&producers) as Arc<dyn Ingress>));
-        self.producers.push((topic, producers));
+        self.engine.set_ingress(topic, Some(Arc::clone(&producers) as Arc<dyn Ingress>));
+        self.producers.push(producers);
         Some(())
     }
 
@@ -297,14 +297,14 @@ impl Bridge {
     /// Stops all routes: takes nothing more, settles what it can within `limit`, and leaves the rest to be redelivered.
     pub async fn stop(mut self, limit: Duration) {
         self.stop.send_replace(true);
-        for (topic, producers) in &self.producers {
+        // The topics stay theirs: what comes from now on is refused, and does not end up in the topics' own logs.
+        for producers in &self.producers {
             producers.close();
-            self.engine.set_ingress(topic, None);
         }
         let settled = timeout(limit, join_all(&mut self.tasks)).await.is_ok();
         if !settled {
             tracing::warn!("routes did not settle everything in time; the rest is redelivered");
-            for (_, producers) in &self.producers {
+            for producers in &self.producers {
                 producers.abandon();
             }
             self.tasks.shutdown().await;

@@ -178,6 +178,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn handle(&mut self, now: Instant) -> Burst {
+        // A publish that failed late is the last answer, whether or not the client says more.
+        if self.session.replies.is_last() {
+            return Burst::Last;
+        }
         if self.input.is_empty() || self.stop_at.is_some() {
             return Burst::Done;
         }

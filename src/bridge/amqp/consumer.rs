@@ -152,7 +152,8 @@ impl<A: Arrivals> Consuming<A> {
             };
             match ended {
                 Ended::Stop => return,
-                Ended::Unwanted | Ended::Lost => {}
+                Ended::Unwanted => {}
+                Ended::Lost => self.link.lost(up.generation).await,
                 Ended::Broken { words, lasting } => {
                     attempt += 1;
                     if lasting {

@@ -12,7 +12,8 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::errors;
+use super::socket::Plug;
+use super::{errors, socket};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::status::Status;
 use crate::clock;
@@ -51,8 +52,9 @@ pub(in crate::bridge) struct Up {
     pub(super) generation: u64,
 }
 
+/// How a link is, and since when it is that.
 #[derive(Clone)]
-enum State {
+pub(super) enum State {
     Down { error: Option<String>, lasting: bool, attempt: u32 },
     Up { up: Up, blocked: Option<String> },
 }
@@ -75,6 +77,11 @@ impl Link {
     /// The broker's settings.
     pub(super) const fn broker(&self) -> &BrokerOptions {
         &self.broker
+    }
+
+    /// Follows the link's state. [`Link::trouble`] says what it comes to.
+    pub(super) fn watch_state(&self) -> watch::Receiver<(State, i64)> {
+        self.state.subscribe()
     }
 
     /// Waits until this life of the link has ended.
@@ -150,21 +157,23 @@ impl Link {
                 connected = self.connect() => connected,
             };
             let delay = match connected {
-                Ok(connection) => {
+                Ok((connection, plug)) => {
                     generation += 1;
                     attempt = 0;
                     let connection = Arc::new(connection);
                     let ended =
                         self.watch(Arc::clone(&connection), generation, stop.as_mut()).await;
+                    if let Some(error) = &ended {
+                        let (broker, role) = (&self.broker.name, self.role.as_str());
+                        tracing::warn!(broker, role, error, "connection lost");
+                        let error = Some(error.clone());
+                        self.enter(State::Down { error, lasting: false, attempt });
+                    }
                     close(connection).await;
-                    let Some(error) = ended else { return };
-                    tracing::warn!(
-                        broker = self.broker.name,
-                        role = self.role.as_str(),
-                        error,
-                        "connection lost"
-                    );
-                    self.enter(State::Down { error: Some(error), lasting: false, attempt });
+                    plug.pull();
+                    if ended.is_none() {
+                        return;
+                    }
                     BACKOFF.0
                 }
                 Err((error, lasting)) => {
@@ -194,17 +203,19 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, (String, bool)> {
+    async fn connect(&self) -> Result<(Connection, Plug), (String, bool)> {
         let uri = uri(&self.broker);
         let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(self.broker.connect_timeout, Connection::connect_uri(uri, properties)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err((errors::describe(&error), errors::is_lasting(&error))),
-            Err(_) => {
-                Err((format!("no connection within {:?}", self.broker.connect_timeout), false))
-            }
-        }
+        let (plug, deadline) = (Plug::default(), self.broker.connect_timeout);
+        let connecting = Box::pin(socket::connect(uri, properties, plug.clone()));
+        let failure = match timeout(deadline, connecting).await {
+            Ok(Ok(connection)) => return Ok((connection, plug)),
+            Ok(Err(error)) => (errors::describe(&error), errors::is_lasting(&error)),
+            Err(_) => (format!("no connection within {deadline:?}"), false),
+        };
+        plug.pull();
+        Err(failure)
     }
 
     /// Watches a connection until it ends; `None` if that is because of `stop`.

@@ -11,4 +11,5 @@ pub(super) mod consumer;
 mod errors;
 pub(super) mod link;
 pub(super) mod publisher;
+mod socket;
 mod topology;

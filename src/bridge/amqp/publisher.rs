@@ -131,6 +131,8 @@ pub(in crate::bridge) struct Publisher {
     /// Resolved by lapin, not certain yet.
     uncertain: HashMap<MessageId, Message>,
     confirms: Confirms,
+    /// Something was confirmed since the channel was opened.
+    has_confirmed: bool,
 }
 
 impl Publisher {
@@ -142,6 +144,7 @@ impl Publisher {
             window_bytes: 0,
             uncertain: HashMap::new(),
             confirms: Confirms::default(),
+            has_confirmed: false,
         }
     }
 
@@ -152,7 +155,6 @@ impl Publisher {
             let Some(up) = self.wait_for_link(&mut inbox).await else { return };
             let broken = match self.with.open(&up).await {
                 Ok(channel) => {
-                    attempt = 0;
                     self.with.status.running();
                     match self.serve(&up, &channel, &mut inbox).await {
                         Some(broken) => broken,
@@ -162,14 +164,20 @@ impl Publisher {
                 Err(broken) => broken,
             };
             self.take_back();
-            if let Broken::Channel(words, lasting) = broken {
-                attempt += 1;
-                if lasting {
-                    self.with.status.failed(words)
-                } else {
-                    self.with.status.waiting(words)
+            if std::mem::take(&mut self.has_confirmed) {
+                attempt = 0;
+            }
+            match broken {
+                Broken::Lost => self.with.link.lost(up.generation).await,
+                Broken::Channel(words, lasting) => {
+                    attempt += 1;
+                    if lasting {
+                        self.with.status.failed(words);
+                    } else {
+                        self.with.status.waiting(words);
+                    }
+                    sleep(jittered(backoff(attempt))).await;
                 }
-                sleep(jittered(backoff(attempt))).await;
             }
         }
     }
@@ -201,6 +209,8 @@ impl Publisher {
             async move { link.lost(generation).await }
         };
         tokio::pin!(lost);
+        let mut link = self.with.link.watch_state();
+        link.mark_unchanged();
         let mut is_open = true;
         loop {
             if let Err(error) = self.send(channel) {
@@ -223,12 +233,30 @@ impl Publisher {
                     None => is_open = false,
                 },
                 () = sleep_until(overdue.unwrap_or_else(clock::now)), if overdue.is_some() => {
-                    // A confirm that does not come in time counts as a lost connection.
-                    self.with.link.give_up(up.generation);
-                    return Some(Broken::Lost);
+                    if !self.is_blocked() {
+                        // A confirm that does not come in time counts as a lost connection.
+                        self.with.link.give_up(up.generation);
+                        return Some(Broken::Lost);
+                    }
+                    // The broker says that it takes nothing now: a new connection would wait just the same.
+                    let now = clock::now();
+                    self.window.iter_mut().for_each(|sent| sent.at = now);
+                }
+                Ok(()) = link.changed() => {
+                    self.is_blocked();
                 }
             }
         }
+    }
+
+    /// Whether the broker blocks publishers, which the route's state then says.
+    fn is_blocked(&self) -> bool {
+        let trouble = self.with.link.trouble();
+        match &trouble {
+            Some((words, _)) => self.with.status.waiting(words.as_str()),
+            None => self.with.status.running(),
+        }
+        trouble.is_some()
     }
 
     fn has_room(&self) -> bool {
@@ -285,13 +313,13 @@ impl Publisher {
                 format!("{size} bytes are more than the broker's max_message_size of {limit}");
             return Err(Refusal::new(RefusalKind::TooLarge, reason));
         }
-        let message_id = format!("{}:{}", self.with.topic, message.id);
+        let id = message.id.to_string();
+        let message_id = format!("{}:{id}", self.with.topic);
         let target = match (&message.dead, &self.with.dead) {
             (Some(_), Some(dead)) => dead,
             _ => &self.with.to,
         };
-        let mut view =
-            MessageView::new(&self.with.topic, &message_id, message.timestamp, &message.body);
+        let mut view = MessageView::new(&self.with.topic, &id, message.timestamp, &message.body);
         view.channel = &self.with.channel;
         view.attempts = message.attempts;
         let refused =
@@ -377,6 +405,7 @@ impl Publisher {
     fn settle(&mut self, outcomes: Vec<(Message, Outcome)>) {
         if !outcomes.is_empty() {
             self.count(&outcomes);
+            self.has_confirmed |= outcomes.iter().any(|(_, o)| *o == Outcome::Confirmed);
             let dead = self.with.settle.settle(outcomes);
             self.queue.extend(dead);
         }

@@ -137,6 +137,7 @@ impl Producers {
             self.status.counters.received.fetch_add(messages, Ordering::Relaxed);
             self.status.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
             self.status.counters.rejected.fetch_add(messages, Ordering::Relaxed);
+            self.status.counters.rejected_by_limit.fetch_add(messages, Ordering::Relaxed);
             PublishError::Limited { route: Arc::clone(&self.status.name) }
         })
     }

@@ -39,6 +39,8 @@ pub(in crate::bridge) struct Queue {
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
     /// The message that the route stopped at, and when it is tried again.
     stuck: Mutex<Option<(Instant, Message)>>,
+    /// The message that the route stopped at and has not got past yet.
+    stopped_at: Mutex<Option<MessageId>>,
 }
 
 impl Queue {
@@ -59,6 +61,7 @@ impl Queue {
             window,
             consumer: RwLock::default(),
             stuck: Mutex::default(),
+            stopped_at: Mutex::default(),
         })
     }
 
@@ -235,6 +238,7 @@ impl Settle for Queue {
                 },
             }
         }
+        self.get_past(&finished);
         if let Some((consumer, _)) = self.current() {
             let mut settling = consumer.settle(clock::now());
             // A channel that was emptied or deleted has nothing left to settle.
@@ -257,9 +261,19 @@ impl Queue {
     fn hold(&self, message: Message, requeued: &mut Vec<(MessageId, Duration)>) {
         let mut stuck = self.stuck.lock();
         if stuck.is_none() {
+            *self.stopped_at.lock() = Some(message.id);
             *stuck = Some((clock::now() + jittered(self.retry.backoff_max), message));
         } else {
             requeued.push((message.id, self.retry.backoff_max));
+        }
+    }
+
+    /// Goes on if the message that the route stopped at is among those that arrived.
+    fn get_past(&self, arrived: &[MessageId]) {
+        let mut stopped_at = self.stopped_at.lock();
+        if stopped_at.is_some_and(|id| arrived.contains(&id)) {
+            *stopped_at = None;
+            self.status.running();
         }
     }
 }

@@ -103,10 +103,6 @@ impl Consumers {
         self.places.iter().flatten()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
-        self.places.iter_mut().flatten()
-    }
-
     /// Notes that `at` has credit and found nothing: it is woken when there is something.
     pub(super) fn wait(&mut self, at: u32) {
         if let Some(consumer) = self.places.get_mut(at as usize).and_then(Option::as_mut)
@@ -114,6 +110,24 @@ impl Consumers {
         {
             consumer.is_waiting = true;
             self.waiting.push_back(at);
+        }
+    }
+
+    /// Notes that `at` has got credit without doing anything for it, so that it will not look by itself.
+    pub(super) fn relieved(&mut self, at: u32) {
+        if self.get(at).is_some_and(|consumer| consumer.credit() > 0) {
+            self.wait(at);
+        }
+    }
+
+    /// All consumers' in-flight messages are gone.
+    pub(super) fn relieve_all(&mut self) {
+        for at in 0..u32::try_from(self.places.len()).unwrap_or(u32::MAX) {
+            if let Some(consumer) = self.get_mut(at) {
+                consumer.list = List::EMPTY;
+                consumer.in_flight = 0;
+            }
+            self.relieved(at);
         }
     }
 

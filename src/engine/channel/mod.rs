@@ -11,6 +11,8 @@ mod subscription;
 mod window;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -232,6 +234,7 @@ impl Channel {
         let feed = self.place.feed.read();
         let mut inner = self.inner.lock();
         inner.state.clear(view(&feed), &mut leftovers);
+        self.wake_ready(&feed, &mut inner);
         drop(inner);
         self.give_back(feed, &leftovers, |upstream, origins| upstream.finished(origins));
     }
@@ -269,7 +272,10 @@ impl Channel {
     /// Drops what the upstream's lives up to `generation` offered: it will offer it again. Consumers that hold some of it
     /// get `E_FIN_FAILED` for it.
     pub fn revoke(&self, upstream: &Arc<dyn Upstream>, generation: u64) {
-        self.inner.lock().state.revoke(upstream, generation);
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        inner.state.revoke(upstream, generation);
+        self.wake_ready(&feed, &mut inner);
     }
 
     /// Everything that it owes, except what an upstream has still: queued, in flight and deferred.

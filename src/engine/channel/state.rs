@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumers::{Consumers, Subscriber};
-use super::slots::{Detached, List, Phase, Slot, Slots};
+use super::slots::{Detached, Phase, Slot, Slots};
 use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::Log;
@@ -336,6 +336,7 @@ impl State {
                 self.timeouts += 1;
                 self.queue(at, released);
             }
+            self.consumers.relieved(consumer);
         }
         while let Some(&Reverse((due, seq))) = self.deferred.peek() {
             let at = self.held(due, seq);
@@ -410,10 +411,7 @@ impl State {
         self.deferred.clear();
         self.deferred_live = 0;
         self.in_flight = 0;
-        for consumer in self.consumers.iter_mut() {
-            consumer.list = List::EMPTY;
-            consumer.in_flight = 0;
-        }
+        self.consumers.relieve_all();
     }
 
     /// Copies of all messages that nobody else keeps: what is live, then what lies ahead.
@@ -490,7 +488,10 @@ impl State {
             match phase {
                 Phase::Ready => self.again_live -= 1,
                 Phase::Deferred { .. } => self.deferred_live -= 1,
-                Phase::InFlight { .. } => self.take_back(at),
+                Phase::InFlight { consumer, .. } => {
+                    self.take_back(at);
+                    self.consumers.relieved(consumer);
+                }
             }
             self.window.remove(seq);
             self.slots.remove(at);

@@ -191,6 +191,24 @@ async fn timeouts_touch_and_delays_happen_on_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_consumer_without_credit_is_woken_when_its_message_times_out() {
+    let engine = engine();
+    let running = Arc::clone(&engine);
+    crate::task::spawn("alarms", async move { running.run().await });
+    let topic = engine.topic("t").unwrap();
+    let (consumer, signal) = subscribe(&topic, "c", 1);
+    publish(&topic, "1");
+    publish(&topic, "2");
+    assert_eq!(texts(&pull(&consumer)), ["1"]);
+    signal.woken().await;
+    assert_eq!(texts(&pull(&consumer)), ["2"]);
+    consumer.channel().empty();
+    publish(&topic, "3");
+    assert!(is_woken(&signal), "emptying the channel gave it credit");
+    assert_eq!(texts(&pull(&consumer)), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deferred_message_waits_from_the_moment_it_reaches_a_channel() {
     let engine = engine();
     let running = Arc::clone(&engine);
