@@ -179,9 +179,6 @@ struct Bridge {
     /// Messages of one connection that may be unanswered, or its RDY
     #[arg(long, default_value_t = 1000)]
     window: u32,
-    /// The queue holds the messages already, or a bridge that cannot wait will fetch them
-    #[arg(long)]
-    preloaded: bool,
 }
 
 /// Measures and prints.
@@ -319,12 +316,10 @@ impl Bridge {
 
     /// The time from the first message to the last, each finished by its consumer.
     fn deliver(&self) -> Outcome<Figure> {
-        if !self.preloaded {
-            let mut amqp = Amqp::open(&self.amqp.uri)?;
-            amqp.fresh_queue(&self.queue)?;
-            let Size { messages, size } = self.size;
-            amqp.publish(&self.queue, Load { messages, size, window: 2000 })?;
-        }
+        let mut amqp = Amqp::open(&self.amqp.uri)?;
+        amqp.fresh_queue(&self.queue)?;
+        let Size { messages, size } = self.size;
+        amqp.publish(&self.queue, Load { messages, size, window: 2000 })?;
         let load = nsq::Consume {
             address: &self.nsq,
             topic: &self.topic,

@@ -106,7 +106,6 @@ fn bridge(plan: &Plan, node: &Node, name: &str, route: Route) -> Bridge {
         connections: 4,
         batch: 100,
         window: 1000,
-        preloaded: false,
     }
 }
 
