@@ -104,3 +104,42 @@ need_rabbitmq() {
     apt_install rabbitmq-server
     rabbitmq_bin >/dev/null || die "rabbitmq-server is installed, but its scripts are not where Debian puts them; set RABBITMQ_BIN"
 }
+
+# The drivers of client libraries, and what they need.
+clients=$root/tests/clients
+
+need_python() {
+    local missing=()
+    have python3 || missing+=(python3)
+    # Debian cuts the venv module's other half out of Python's own package.
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    if ((${#missing[@]})); then
+        apt_install "${missing[@]}"
+    fi
+}
+
+# What decides about the packages' content; a second run that finds the same installs nothing.
+stamp_of() { { cat "$@" && printf '%s\n' "$root"; } | sha256sum; }
+
+install_once() {
+    local name=$1 install=$2 stamp
+    shift 2
+    stamp=$(stamp_of "$@")
+    if [[ -f $rigs/$name/stamp && $(<"$rigs/$name/stamp") == "$stamp" ]]; then
+        note "$name: as before"
+        return 0
+    fi
+    rm -rf "${rigs:?}/$name"
+    mkdir -p "$rigs/$name"
+    # Not under `if` or `||`: errors inside are to end the script.
+    "$install"
+    printf '%s\n' "$stamp" >"$rigs/$name/stamp"
+    note "$name: installed"
+}
+
+install_venv() {
+    need_python
+    python3 -m venv "$rigs/venv"
+    "$rigs/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        -r "$clients/requirements.txt"
+}
