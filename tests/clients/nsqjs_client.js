@@ -84,7 +84,11 @@ function consume(given) {
   reader.on('nsqd_closed', () => {
     if (finished >= given.count) finish(0, 'done', { count: finished })
   })
-  reader.on('error', fail)
+  // An answer that came too late is refused; the message comes again, and the connection goes on.
+  reader.on('error', (error) => {
+    if (/E_(FIN|REQ|TOUCH)_FAILED/.test(String(error))) return report('refused', { text: String(error) })
+    return fail(error)
+  })
   setTimeout(
     () => fail(`only ${finished} of ${given.count} messages after ${given.seconds} s`),
     given.seconds * 1000,
