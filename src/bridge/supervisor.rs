@@ -118,7 +118,7 @@ impl Bridge {
             }
             Flow::DeliverDirect { from, to: NsqChannel { topic, channel } } => {
                 let target = Target::Channel { topic, channel };
-                self.deliver(route, &status, from, target, Fate::Stay)
+                self.consume(route, &status, from, target, Fate::Stay, Arc::default())
             }
             Flow::DeliverQueued { from, topic, dead_letter, publish, .. } => {
                 self.deliver_queued(route, &status, from, topic, (dead_letter, publish))
@@ -255,17 +255,6 @@ impl Bridge {
             DeadLetter::Stop | DeadLetter::Nsq { .. } => Fate::Stay,
         };
         self.consume(route, status, from, Target::Topic { topic }, fate, settlements)
-    }
-
-    fn deliver(
-        &mut self,
-        route: &Route,
-        status: &Arc<Status>,
-        from: AmqpSource,
-        target: Target,
-        fate: Fate,
-    ) -> Option<()> {
-        self.consume(route, status, from, target, fate, Arc::default())
     }
 
     fn consume(
