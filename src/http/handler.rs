@@ -32,7 +32,12 @@ pub(super) async fn handle(
     if is_logged {
         let elapsed = duration(clock::since(start));
         let status = response.status().as_u16();
-        tracing::info!("{status} {} {} ({remote}) {elapsed}", head.method, head.uri);
+        let (method, uri) = (&head.method, &head.uri);
+        if is_polled(uri.path()) {
+            tracing::debug!("{status} {method} {uri} ({remote}) {elapsed}");
+        } else {
+            tracing::info!("{status} {method} {uri} ({remote}) {elapsed}");
+        }
     }
     response
 }
@@ -115,6 +120,11 @@ async fn caught(endpoint: impl Future<Output = Result<Reply, Refusal>>) -> Resul
         polled.unwrap_or_else(|_| Poll::Ready(Err(Refusal::internal())))
     })
     .await
+}
+
+/// Paths of ours that somebody asks every few seconds; nsqd's own are logged as nsqd does it.
+fn is_polled(path: &str) -> bool {
+    matches!(path, "/metrics" | "/v1/routes") || path.starts_with("/health/")
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ impl<A: Arrivals> Consuming<A> {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => Err(self.broken(up, &error)),
             Err(_) => {
-                self.link.give_up(up.generation);
+                self.link.give_up(up.generation, "the broker does not answer");
                 Err(Ended::Lost)
             }
         }
@@ -200,7 +200,7 @@ impl<A: Arrivals> Consuming<A> {
         if up.connection.status().connected() {
             Ended::Broken { words: errors::describe(error), lasting: errors::is_lasting(error) }
         } else {
-            self.link.give_up(up.generation);
+            self.link.give_up(up.generation, errors::describe(error));
             Ended::Lost
         }
     }

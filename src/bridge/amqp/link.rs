@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Connection, ConnectionProperties, Event};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -20,7 +21,7 @@ use crate::clock;
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
 /// First delay after a network fault, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// Delay after an error that only an operator can mend.
 const BACKOFF_LASTING: Duration = Duration::from_secs(15);
 /// How long closing a connection politely may take.
@@ -65,13 +66,15 @@ pub(in crate::bridge) struct Link {
     role: Role,
     state: watch::Sender<(State, i64)>,
     broken: Notify,
+    /// Why somebody gave up on it.
+    broken_by: Mutex<Option<String>>,
 }
 
 impl Link {
     pub(in crate::bridge) fn new(broker: BrokerOptions, role: Role) -> Arc<Self> {
         let down = State::Down { error: None, lasting: false, attempt: 0 };
         let state = watch::Sender::new((down, clock::unix_seconds()));
-        Arc::new(Self { broker, role, state, broken: Notify::new() })
+        Arc::new(Self { broker, role, state, broken: Notify::new(), broken_by: Mutex::default() })
     }
 
     /// The broker's settings.
@@ -96,8 +99,9 @@ impl Link {
     }
 
     /// Says that this life of the link does not work, whatever lapin thinks of it.
-    pub(super) fn give_up(&self, generation: u64) {
+    pub(super) fn give_up(&self, generation: u64, reason: impl Into<String>) {
         if matches!(&self.state.borrow().0, State::Up { up, .. } if up.generation == generation) {
+            *self.broken_by.lock() = Some(reason.into());
             self.broken.notify_one();
         }
     }
@@ -239,7 +243,7 @@ impl Link {
         loop {
             let event = tokio::select! {
                 () = &mut stop => return None,
-                () = self.broken.notified() => return Some("the broker does not answer".into()),
+                () = self.broken.notified() => return Some(self.broken_by.lock().take().unwrap_or_default()),
                 event = events.next() => event,
                 () = sleep(WATCH_INTERVAL) => {
                     if connection.status().connected() { continue }

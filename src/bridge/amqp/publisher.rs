@@ -64,7 +64,7 @@ impl Publishing {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(self.broken(up, &error)),
             Err(_) => {
-                self.link.give_up(up.generation);
+                self.link.give_up(up.generation, "the broker does not answer");
                 Err(Broken::Lost)
             }
         }
@@ -74,7 +74,7 @@ impl Publishing {
         if up.connection.status().connected() {
             Broken::Channel(errors::describe(error), errors::is_lasting(error))
         } else {
-            self.link.give_up(up.generation);
+            self.link.give_up(up.generation, errors::describe(error));
             Broken::Lost
         }
     }
@@ -235,7 +235,7 @@ impl Publisher {
                 () = sleep_until(overdue.unwrap_or_else(clock::now)), if overdue.is_some() => {
                     if !self.is_blocked() {
                         // A confirm that does not come in time counts as a lost connection.
-                        self.with.link.give_up(up.generation);
+                        self.with.link.give_up(up.generation, "a confirm did not come in time");
                         return Some(Broken::Lost);
                     }
                     // The broker says that it takes nothing now: a new connection would wait just the same.

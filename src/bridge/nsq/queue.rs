@@ -3,6 +3,7 @@
 //! A message stays in the channel until the broker has confirmed it (FIN). A refused one is requeued with a growing delay
 //! (REQ), and is a dead letter once its attempts are used up or trying again cannot help.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(in crate::bridge) struct Queue {
     window: u32,
     /// The subscription of the moment; replaced when the channel is deleted and made again.
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
+    /// Refused messages that the channel holds until they are tried again.
+    retried: Mutex<HashSet<MessageId>>,
     /// The message that the route stopped at, and when it is tried again.
     stuck: Mutex<Option<(Instant, Message)>>,
     /// The message that the route stopped at and has not got past yet.
@@ -60,6 +63,7 @@ impl Queue {
             status,
             window,
             consumer: RwLock::default(),
+            retried: Mutex::default(),
             stuck: Mutex::default(),
             stopped_at: Mutex::default(),
         })
@@ -118,18 +122,23 @@ impl Queue {
             };
             let batch = pull(&consumer, pace);
             if !batch.is_empty() {
-                let counters = &self.status.counters;
-                let fresh = batch.iter().filter(|message| message.attempts == 1);
-                let (messages, bytes) = fresh
-                    .fold((0, 0), |(n, bytes), message| (n + 1, bytes + message.body.len() as u64));
-                counters.received.fetch_add(messages, Ordering::Relaxed);
-                counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+                self.count_received(&batch);
                 return batch;
             }
             signal.woken().await;
             // Whoever woke us usually has more to publish: let it, once.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Counts the messages that are new to the route, and not back after a refusal.
+    fn count_received(&self, batch: &[Message]) {
+        let mut retried = self.retried.lock();
+        let fresh = batch.iter().filter(|message| !retried.remove(&message.id));
+        let (messages, bytes) = fresh.fold((0, 0), |(n, bytes), m| (n + 1, bytes + m.size()));
+        let counters = &self.status.counters;
+        counters.received.fetch_add(messages, Ordering::Relaxed);
+        counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// What becomes of a refused message: tried again later, a dead letter, or the end of the line.
@@ -239,6 +248,7 @@ impl Settle for Queue {
             }
         }
         self.get_past(&finished);
+        self.retried.lock().extend(requeued.iter().map(|(id, _)| *id));
         if let Some((consumer, _)) = self.current() {
             let mut settling = consumer.settle(clock::now());
             // A channel that was emptied or deleted has nothing left to settle.
