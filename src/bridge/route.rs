@@ -340,7 +340,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { messages: 4096, bytes: 16 << 20 }
+        Self { messages: 1000, bytes: 16 << 20 }
     }
 }
 

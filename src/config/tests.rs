@@ -101,7 +101,7 @@ fn check_prints_what_is_configured() {
 nsqd     tcp 127.0.0.1:4150, http 127.0.0.1:4151
 broker   default: amqp://guest:***@127.0.0.1:5672/%2f, heartbeat 10s
 route    clicks-archive: nsq clicks/archive -> amqp default:archive/clicks, queued
-         confirms within 30s, window 4096 messages or 16MiB
+         confirms within 30s, window 1000 messages or 16MiB
          8 attempts, 500ms to 1m apart
          dead letters to amqp default:/archive.dead
          declares direct exchange archive
@@ -115,7 +115,7 @@ route    events-into-nsq: amqp default:events -> nsq events, queued
          declares classic queue events
 route    orders-to-rabbitmq: nsq orders -> amqp default:shop/orders.{{ body.region }}, direct
          limit 5000/s messages, burst 10000; 20MiB/s, burst 20MiB; above it wait
-         confirms within 30s, window 4096 messages or 16MiB
+         confirms within 30s, window 1000 messages or 16MiB
          declares topic exchange shop
          declares classic queue orders
          binds orders to shop by \"orders.#\"

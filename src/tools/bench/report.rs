@@ -1,6 +1,7 @@
 //! What a measurement came to, and how it is printed.
 
 use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::wire::{Fail, Outcome};
@@ -68,9 +69,9 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 /// Prints one line.
-#[allow(clippy::print_stdout, reason = "what a measurement prints is its result")]
 pub(super) fn say(line: impl fmt::Display) {
-    println!("{line}");
+    // A reader that has gone does not want the rest.
+    writeln!(std::io::stdout(), "{line}").unwrap_or_default();
 }
 
 /// Prints why there is no result.
