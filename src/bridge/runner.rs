@@ -73,20 +73,24 @@ pub(super) async fn run(
     outbox: mpsc::Sender<Vec<Message>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let keeps = matches!(source, Source::Queue(_));
-    loop {
-        let batch = tokio::select! {
-            // What a queue has not handed out stays where it is; producers wait for an answer and are served first.
-            () = stopped(&mut stop), if keeps => return,
-            batch = source.next(&pace) => batch,
-        };
-        let Some(batch) = batch else { return };
-        if let Some(limiter) = &mut limiter {
-            limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
+    let moving = async {
+        while let Some(batch) = source.next(&pace).await {
+            if let Some(limiter) = &mut limiter {
+                limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
+            }
+            if outbox.send(batch).await.is_err() {
+                return;
+            }
         }
-        if outbox.send(batch).await.is_err() {
-            return;
-        }
+    };
+    match &source {
+        // What a queue has not seen confirmed stays where it is.
+        Source::Queue(_) => tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = moving => {}
+        },
+        // Producers wait for an answer and are served to the end.
+        Source::Producers(_) => moving.await,
     }
 }
 
