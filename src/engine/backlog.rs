@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::channel::Deferred;
-use super::feed::{Held, own};
+use super::feed::{DETACHED, Held, own};
 use super::{Engine, PublishError, Topic};
 use crate::clock;
 use crate::storage::backlog::{Owed, TopicBacklog};
@@ -50,6 +50,12 @@ impl Engine {
         metadata: &[TopicMeta],
         backlog: &[TopicBacklog],
     ) -> Result<(), PublishError> {
+        // What is published from now on must not get the number of a message that is still owed, whatever the clock says.
+        for owing in backlog {
+            let owed = owing.channels.iter().flat_map(|(_, owed)| owed);
+            let last = owed.map(|owed| owed.seq & (DETACHED - 1)).max();
+            self.topic_beyond(&owing.name, last.map_or(0, |last| last + 1))?;
+        }
         for meta in metadata {
             let topic = self.topic(&meta.name)?;
             // Nothing moves from the topic to its channels before all of them are there.
@@ -119,6 +125,24 @@ mod tests {
 
     use super::*;
     use crate::engine::{Client, Identity, Options, PullLimit, Signal, Subscriber};
+
+    #[test]
+    fn what_is_published_after_a_restore_gets_numbers_of_its_own() {
+        // As after a restart within the same millisecond, or with a clock that was set back.
+        let ahead = super::super::first_seq(clock::unix_nanos()) + (1 << 30);
+        for seq in [ahead, ahead | DETACHED] {
+            let owed = Owed { seq, timestamp: 1, attempts: 1, due: 0, body: b"old".to_vec() };
+            let channels = vec![("c".to_owned(), vec![owed])];
+            let backlog = [TopicBacklog { name: "t".into(), unreleased: Vec::new(), channels }];
+            let engine = Engine::new(Options::default());
+            engine.restore(&[], &backlog).unwrap();
+            let topic = engine.topic("t").unwrap();
+            let body = || std::iter::once(&b"new"[..]);
+            assert!(topic.publish(body(), &Arc::default()).is_ok());
+            let mut feed = topic.write();
+            assert!(feed.log.next() > ahead && feed.mint() & (DETACHED - 1) > ahead);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_restored_engine_owes_what_the_first_one_did() {

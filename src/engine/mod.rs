@@ -149,6 +149,11 @@ impl Engine {
     /// # Errors
     /// [`PublishError::Exiting`] once the node shuts down.
     pub fn topic(&self, name: &str) -> Result<Arc<Topic>, PublishError> {
+        self.topic_beyond(name, 0)
+    }
+
+    /// As [`Engine::topic`]; a topic that is made gives its messages numbers from `first` on at least.
+    fn topic_beyond(&self, name: &str, first: u64) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = self.find_topic(name) {
             return Ok(topic);
         }
@@ -162,7 +167,7 @@ impl Engine {
         let name: Arc<str> = name.into();
         let topic = Arc::new(Topic::new(
             Arc::clone(&name),
-            first_seq(clock::unix_seconds()),
+            first_seq(clock::unix_nanos()).max(first),
             Arc::clone(&self.shared),
             self.this.clone(),
         ));
@@ -215,12 +220,13 @@ impl Engine {
     }
 }
 
-/// Where a topic's sequence numbers start: far beyond what an earlier run can have used, at up to four million messages
-/// a second, and below [`feed::DETACHED`] until the year 2088.
-const fn first_seq(unix_seconds: i64) -> u64 {
-    /// 2020-01-01T00:00:00Z.
-    const EPOCH: i64 = 1_577_836_800;
-    let seconds = unix_seconds.saturating_sub(EPOCH);
-    let seconds = if seconds > 0 { seconds.unsigned_abs() } else { 0 };
-    (seconds << 22) & (feed::DETACHED - 1)
+/// Where a topic's sequence numbers start: the milliseconds since 2020, times 4096. An earlier run cannot have got so far
+/// unless it took more than four million messages a second, and the number stays below [`feed::DETACHED`] until 2089. Ids
+/// that repeated after a quick restart would be taken for duplicates by whoever compares them.
+const fn first_seq(unix_nanos: i64) -> u64 {
+    /// 2020-01-01T00:00:00Z in milliseconds.
+    const EPOCH: i64 = 1_577_836_800_000;
+    let millis = (unix_nanos / 1_000_000).saturating_sub(EPOCH);
+    let millis = if millis > 0 { millis.unsigned_abs() } else { 0 };
+    (millis << 12) & (feed::DETACHED - 1)
 }
