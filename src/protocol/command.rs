@@ -306,7 +306,7 @@ impl Parser {
         let count = usize::try_from(count).unwrap_or(0);
         let all = body.rest;
         body.skip(self.members_bytes);
-        let max = limits.max_msg_size;
+        let (body_max, max) = (max, limits.max_msg_size);
         while self.members < count {
             let at = self.members;
             let mut next = *body;
@@ -319,6 +319,12 @@ impl Parser {
             }
             if size > max {
                 return Err(bad_message(format!("MPUB message too big {size} > {max}")).into());
+            }
+            // nsqd bounds the declared size only and would take a million messages of a mebibyte each.
+            let real =
+                i64::try_from(self.members_bytes).unwrap_or(i64::MAX).saturating_add(8 + size);
+            if real > body_max {
+                return Err(bad_body(format!("MPUB body too big {real} > {body_max}")).into());
             }
             next.take(size, || bad_message("MPUB failed to read message body".into()))?;
             self.members_bytes += next.used - body.used;

@@ -181,6 +181,16 @@ fn an_mpubs_count_and_sizes_rule_not_its_body_size() {
 }
 
 #[test]
+fn an_mpubs_real_size_is_bounded_too() {
+    let member = [7; 100];
+    let members = [(100, &member[..]); 12];
+    let text = error(&mpub("t", 8, 12, &members), Init);
+    assert_eq!(text, "E_BAD_BODY MPUB body too big 1044 > 1000");
+    let nine = mpub("t", 8, 9, &members[..9]);
+    assert!(matches!(command(&nine, Init), Command::Mpub { .. }));
+}
+
+#[test]
 fn a_line_may_be_16384_bytes_with_its_end() {
     let mut line = vec![b' '; LINE_MAX - 1];
     line[..4].copy_from_slice(b"NOP ");
