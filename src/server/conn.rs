@@ -28,8 +28,8 @@ const READ_MAX: usize = 1024 * 1024;
 const MAGIC_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to read its last answers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// An output buffer beyond this is given back once it is written.
-const OUT_KEEP: usize = 64 * 1024;
+/// A buffer beyond this is given back once it is empty: one large message must not cost its connection's memory for ever.
+const KEEP: usize = 64 * 1024;
 
 /// Serves one client until it goes, is thrown out, or the node stops.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -186,6 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return Burst::Done;
         }
         let (burst, commands) = self.session.handle(&mut self.input, now);
+        if self.input.is_empty() && self.input.capacity() > KEEP {
+            self.input = BytesMut::new();
+        }
         if commands > 0 {
             self.heard = now;
         }
@@ -198,8 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.written == self.session.out.len() {
             self.written = 0;
             self.session.out.clear();
-            if self.session.out.capacity() > OUT_KEEP {
-                self.session.out.shrink_to(OUT_KEEP);
+            if self.session.out.capacity() > KEEP {
+                self.session.out.shrink_to(KEEP);
             }
         }
     }
