@@ -48,9 +48,9 @@ pub struct NsqdConfig {
     pub broadcast_tcp_port: u16,
     /// The port to announce for the HTTP API; 0 is the real one.
     pub broadcast_http_port: u16,
-    /// The folder for what is kept on disk; the current one if `None`.
+    /// The folder for what is kept on disk; nothing is kept if `None`.
     pub data_path: Option<PathBuf>,
-    /// Messages kept in memory, a topic and a channel.
+    /// Messages that an ephemeral topic or channel keeps; others keep all of theirs, in memory.
     pub mem_queue_size: u64,
     /// How long a consumer may keep a message before it is redelivered, unless it asks for another time.
     pub msg_timeout: Duration,
