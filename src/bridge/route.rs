@@ -59,8 +59,6 @@ pub enum Flow {
         from: AmqpSource,
         /// The local topic.
         topic: String,
-        /// What happens to messages that the topic does not take.
-        retry: Retry,
         /// What happens to messages that it never takes, such as too large ones.
         dead_letter: DeadLetter,
         /// How confirms of dead letters are waited for.

@@ -120,7 +120,7 @@ impl Bridge {
                 let target = Target::Channel { topic, channel };
                 self.consume(route, &status, from, target, Fate::Stay, Arc::default())
             }
-            Flow::DeliverQueued { from, topic, dead_letter, publish, .. } => {
+            Flow::DeliverQueued { from, topic, dead_letter, publish } => {
                 self.deliver_queued(route, &status, from, topic, (dead_letter, publish))
             }
         };

@@ -38,8 +38,7 @@ fn route_lines(route: &Route) -> Vec<String> {
             lines.push(publish_line(publish));
             lines.push(retry_line(retry));
         }
-        Flow::DeliverQueued { retry, .. } => lines.push(retry_line(retry)),
-        Flow::DeliverDirect { .. } => {}
+        Flow::DeliverDirect { .. } | Flow::DeliverQueued { .. } => {}
     }
     if route.mode() == Mode::Queued {
         lines.extend(route.dead_letter().map(dead_letter_line));

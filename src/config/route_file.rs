@@ -175,6 +175,15 @@ impl Draft<'_, '_> {
             let message = "nothing is published to a broker on this route";
             self.section.refuse(&["publish_timeout"], message, report);
         }
+        if mode == Mode::Queued {
+            let message =
+                "nothing is refused on this route: what a consumer requeues is delivered again";
+            self.section.refuse(&["retry"], message, report);
+            if matches!(dead_letter, DeadLetter::Nsq { .. }) {
+                let message = "a delivery that cannot be an NSQ message cannot be one of another topic either: use amqp, drop or stop";
+                self.section.refuse(&["dead_letter"], message, report);
+            }
+        }
         if mode == Mode::Direct {
             let message = "only queued routes have it: on a direct one the consumers decide what to requeue and what to \
                            give up";
@@ -205,7 +214,6 @@ impl Draft<'_, '_> {
         Some(Flow::DeliverQueued {
             from,
             topic: to.topic,
-            retry: self.options.retry,
             dead_letter,
             publish: self.options.publish,
         })

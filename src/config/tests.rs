@@ -110,9 +110,9 @@ route    clicks-archive: nsq clicks/archive -> amqp default:archive/clicks, queu
          declares classic queue archive.dead
 route    events-into-nsq: amqp default:events -> nsq events, queued
          prefetch 1000
-         8 attempts, 500ms to 1m apart
-         dead letters to nsq events.dead
+         dead letters to amqp default:/events.dead
          declares classic queue events
+         declares classic queue events.dead
 route    orders-to-rabbitmq: nsq orders -> amqp default:shop/orders.{{ body.region }}, direct
          limit 5000/s messages, burst 10000; 20MiB/s, burst 20MiB; above it wait
          confirms within 30s, window 1000 messages or 16MiB

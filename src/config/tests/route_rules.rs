@@ -197,3 +197,16 @@ fn circles_over_declared_bindings() {
         assert_circle(&[out("t", amqp), back(&queue, "t")], verdict);
     }
 }
+
+#[test]
+fn what_has_no_effect_on_a_queued_route_from_rabbitmq_is_refused() {
+    let route = |option: &str| {
+        let ends = "mode: queued, from: {amqp: {queue: q}}, to: {nsq: {topic: t}}";
+        route_findings(&routes(&[&format!("{{name: a, {ends}, {option}}}")]))
+    };
+    let retry = route("retry: {max_attempts: 2}");
+    assert!(retry.contains("what a consumer requeues is delivered again"), "{retry}");
+    let dead = route("dead_letter: {nsq: {topic: d}}");
+    assert!(dead.contains("cannot be one of another topic either"), "{dead}");
+    assert_eq!(route("dead_letter: drop"), "");
+}
