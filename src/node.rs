@@ -4,7 +4,7 @@
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use crate::http;
 use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
-use crate::storage::{DataLock, StorageError, backlog, metadata};
+use crate::storage::wal::writer::WalOptions;
+use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
 use crate::telemetry::logs;
 
@@ -128,10 +129,8 @@ impl Kept {
         for name in invalid {
             tracing::warn!(name, "skipping an invalid name in nsqd.dat");
         }
-        let owed = backlog::load(&self.folder)?;
-        engine.restore(&topics, &owed.topics)?;
+        engine.restore(&topics)?;
         self.save_metadata(engine)?;
-        owed.discard()?;
         Ok(())
     }
 
@@ -143,7 +142,9 @@ impl Kept {
     /// Writes down everything that is owed, at a clean exit.
     fn save(&self, engine: &Engine) {
         let saved = self.save_metadata(engine);
-        let saved = saved.and_then(|()| backlog::save(&self.folder, &engine.backlog()));
+        // Messages come first: a list of topics that is old by a moment loses none.
+        let written = engine.save();
+        let saved = saved.and(written);
         if let Err(error) = saved {
             tracing::error!(%error, "what is owed could not be written down: it is lost");
         }
@@ -161,14 +162,14 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-    let engine = Engine::new(engine::Options {
+    let options = engine::Options {
         node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
         mem_queue_size: nsqd.mem_queue_size,
         max_msg_timeout: nsqd.max_msg_timeout,
-    });
-    if let Some(kept) = &kept {
-        kept.load(&engine)?;
-    }
+        durability: nsqd.durability,
+        ..engine::Options::default()
+    };
+    let engine = open(options, nsqd, kept.as_deref())?;
     for note in &plan.notes {
         tracing::warn!("{note}");
     }
@@ -187,6 +188,7 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
             let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
             context.routes = bridge.view();
             context.persist = persist(kept.clone(), &engine);
+            context.health = health(&engine);
             Some(serve_http(listener, context, stop.subscribe())?)
         }
         None => None,
@@ -266,6 +268,41 @@ fn persist(kept: Option<Arc<Kept>>, engine: &Arc<Engine>) -> http::Persist {
     let engine = Arc::clone(engine);
     Arc::new(move || match &kept {
         Some(kept) => kept.save_metadata(&engine).map_err(io::Error::other),
+        None => Ok(()),
+    })
+}
+
+/// The folder within the data path that is Leveret's own.
+const FOLDER: &str = "leveret";
+/// A file of the log is turned over at this size.
+const WAL_FILE_BYTES: u64 = 64 << 20;
+
+/// An engine with everything that was kept.
+fn open(
+    options: engine::Options,
+    nsqd: &NsqdConfig,
+    kept: Option<&Kept>,
+) -> Result<Arc<Engine>, NodeError> {
+    let Some(kept) = kept else { return Ok(Engine::new(options)) };
+    let engine = Engine::open(options, wal_options(nsqd, &kept.folder))?;
+    kept.load(&engine)?;
+    Ok(engine)
+}
+
+fn wal_options(nsqd: &NsqdConfig, data_path: &Path) -> WalOptions {
+    WalOptions {
+        folder: data_path.join(FOLDER),
+        file_bytes: WAL_FILE_BYTES,
+        sync_interval: nsqd.sync_timeout,
+        reserve_bytes: nsqd.min_free_bytes,
+    }
+}
+
+/// Not well while nothing can be written down.
+fn health(engine: &Arc<Engine>) -> http::Health {
+    let journal = engine.journal().cloned();
+    Arc::new(move || match &journal {
+        Some(journal) => journal.check().map_err(|trouble| trouble.to_string()),
         None => Ok(()),
     })
 }

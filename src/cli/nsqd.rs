@@ -248,7 +248,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "statsd-prefix",
     "statsd-udp-packet-size",
     "sync-every",
-    "sync-timeout",
     "topology-region",
     "topology-zone",
     "verbose",
@@ -363,6 +362,7 @@ fn durations(given: &Given, node: &mut NodeConfig) {
         ("max-output-buffer-timeout", &mut nsqd.max_output_buffer_timeout),
         ("min-output-buffer-timeout", &mut nsqd.min_output_buffer_timeout),
         ("output-buffer-timeout", &mut nsqd.output_buffer_timeout),
+        ("sync-timeout", &mut nsqd.sync_timeout),
     ] {
         if let Some(duration) = given.duration(name) {
             *place = duration;

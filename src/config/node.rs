@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bridge::broker::BrokerOptions;
+use crate::engine::Level;
 
 /// Everything about a node but its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,15 @@ pub struct NsqdConfig {
     pub broadcast_http_port: u16,
     /// The folder for what is kept on disk; nothing is kept if `None`.
     pub data_path: Option<PathBuf>,
-    /// Messages that an ephemeral topic or channel keeps; others keep all of theirs, in memory.
+    /// Messages that a topic, and each of its channels, keeps in memory alone; what exceeds them is written down first.
+    /// An ephemeral one drops it. 0: everything is written down.
     pub mem_queue_size: u64,
+    /// How safe a publish has to be before it is answered; `None`: as `mem_queue_size` says.
+    pub durability: Option<Level>,
+    /// How often what is written is synced to disk, where nothing waits for that.
+    pub sync_timeout: Duration,
+    /// Publishes that have to be written down are refused while the disk has less free space than this, bytes; 0: never.
+    pub min_free_bytes: u64,
     /// How long a consumer may keep a message before it is redelivered, unless it asks for another time.
     pub msg_timeout: Duration,
     /// Longest time a consumer may ask for, TOUCH included.
@@ -89,6 +97,9 @@ impl Default for NsqdConfig {
             broadcast_http_port: 0,
             data_path: None,
             mem_queue_size: 10_000,
+            durability: None,
+            sync_timeout: Duration::from_secs(2),
+            min_free_bytes: 0,
             msg_timeout: Duration::from_secs(60),
             max_msg_timeout: Duration::from_secs(15 * 60),
             max_msg_size: 1024 * 1024,

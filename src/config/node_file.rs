@@ -27,10 +27,12 @@ pub(super) const NSQD: &Keys = &[
     "max_rdy_count",
     "max_req_timeout",
     "mem_queue_size",
+    "min_free_bytes",
     "min_output_buffer_timeout",
     "msg_timeout",
     "node_id",
     "output_buffer_timeout",
+    "sync_timeout",
     "tcp_address",
 ];
 
@@ -107,12 +109,14 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
     time(&mut config.max_output_buffer_timeout, "max_output_buffer_timeout", MILLISECOND);
     time(&mut config.min_output_buffer_timeout, "min_output_buffer_timeout", MILLISECOND);
     time(&mut config.output_buffer_timeout, "output_buffer_timeout", MILLISECOND);
+    time(&mut config.sync_timeout, "sync_timeout", MILLISECOND);
     let mut size = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
         let field = section.get(key);
         set(slot, field.and_then(|field| field.size(range, report)));
     };
     size(&mut config.max_msg_size, "max_msg_size", 1..=1024 * MIB);
     size(&mut config.max_body_size, "max_body_size", 1..=1024 * MIB);
+    size(&mut config.min_free_bytes, "min_free_bytes", 0..=1 << 60);
     size(&mut config.max_output_buffer_size, "max_output_buffer_size", 64..=64 * MIB);
     let mut count = |slot: &mut u64, key: &str, range: RangeInclusive<u64>| {
         let field = section.get(key);

@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::channel::{Channel, Deferred};
+use super::channel::Channel;
+use super::journal::{Entry, Level, Mark};
 use super::log::Log;
 use super::upstream::Ingress;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
+use crate::storage::ranges::RangeSet;
+use crate::storage::wal::record::Write as _;
 
 /// Sequence numbers take the lower 54 bits of a message id, the node id the upper 10. A set bit 53 marks a message that
 /// is not in the log, so that the log's numbers stay dense.
@@ -23,7 +24,7 @@ pub(super) const SEQ_MASK: u64 = (1 << 54) - 1;
 /// A message that waits for the topic's first channel (or the end of a pause), its delay with it.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) message: Deferred,
+    pub(super) seq: u64,
     pub(super) delay: Duration,
 }
 
@@ -40,6 +41,12 @@ pub(super) struct Feed {
     pub(super) paused: bool,
     pub(super) exiting: bool,
     pub(super) ingress: Option<Arc<dyn Ingress>>,
+    /// Where it is written down what must outlast the process; nothing for an ephemeral topic or a node without a disk.
+    pub(super) journal: Option<Entry>,
+    /// Messages from here on are kept for channels to come, whether settled or not.
+    pub(super) retained: Option<u64>,
+    /// Messages outside of the log that were written down at a clean exit.
+    pub(super) written: RangeSet,
     next_detached: u64,
 }
 
@@ -55,7 +62,7 @@ impl std::fmt::Debug for Feed {
 
 impl Feed {
     /// An empty feed whose sequence numbers start at `first`.
-    pub(super) const fn new(first: u64) -> Self {
+    pub(super) const fn new(first: u64, journal: Option<Entry>) -> Self {
         Self {
             log: Log::new(first),
             released: first,
@@ -65,6 +72,9 @@ impl Feed {
             paused: false,
             exiting: false,
             ingress: None,
+            journal,
+            retained: None,
+            written: RangeSet::new(),
             next_detached: first | DETACHED,
         }
     }
@@ -85,39 +95,156 @@ impl Feed {
 
     /// Messages not released yet.
     pub(super) fn unreleased(&self) -> u64 {
-        self.log.count(&(self.released..self.log.next())) + self.held.len() as u64
+        self.log.count(&(self.released..self.log.next()))
+    }
+
+    /// How safe a message that is published now has to be; `None` if memory is enough. A topic that is kept in memory
+    /// writes down what exceeds `memory_max` messages for itself and for each of its channels.
+    pub(super) fn level(&self, memory_max: u64) -> Option<Level> {
+        let entry = self.journal.as_ref()?;
+        let readers = self.channels.len().max(1) as u64;
+        let is_over = || self.log.owed() >= memory_max.saturating_mul(readers);
+        entry.durability.or_else(|| is_over().then_some(Level::Written))
+    }
+
+    /// Gives the topic a number in the journal, if it has none yet, with all of its channels that last.
+    pub(super) fn register(&mut self, name: &str) {
+        let Some(entry) = self.journal.as_mut().filter(|entry| entry.id.is_none()) else {
+            return;
+        };
+        let id = entry.journal.next_topic();
+        entry.id = Some(id);
+        let at = clock::unix_nanos();
+        let from = self.log.next();
+        let Entry { journal, last_channel, .. } = entry;
+        let (channels, paused, retained) = (&self.channels, self.paused, self.retained);
+        journal.wal().append(Level::Lazy, |out| {
+            out.topic(id, paused, name);
+            for channel in channels.iter().filter(|channel| !channel.is_ephemeral()) {
+                *last_channel += 1;
+                channel.register(*last_channel);
+                out.channel(id, *last_channel, channel.is_paused(), at, from, channel.name());
+            }
+            if retained.is_some() {
+                out.retained(id, from);
+            }
+        });
+    }
+
+    /// Writes down that a channel is there.
+    pub(super) fn note_channel(&mut self, channel: &Channel, from: u64) {
+        if let Some(entry) = &mut self.journal
+            && entry.id.is_some()
+            && !channel.is_ephemeral()
+        {
+            entry.last_channel += 1;
+            let number = entry.last_channel;
+            channel.register(number);
+            let at = clock::unix_nanos();
+            entry.note_soon(|out, id| out.channel(id, number, false, at, from, channel.name()));
+        }
+    }
+
+    /// Writes down that a channel is gone.
+    pub(super) fn note_channel_gone(&self, channel: &Channel) {
+        if let Some(entry) = &self.journal
+            && let Some(number) = channel.number()
+        {
+            entry.note_soon(|out, id| out.channel_gone(id, number));
+        }
+    }
+
+    /// Appends messages, to the journal as well if `level` says so, and returns the mark to wait for.
+    pub(super) fn append<'a>(
+        &mut self,
+        name: &str,
+        bodies: impl Iterator<Item = &'a [u8]> + Clone,
+        timestamp: i64,
+        level: Option<Level>,
+    ) -> Option<Mark> {
+        let mut mark = None;
+        let mut logged = None;
+        if let Some(level) = level {
+            self.register(name);
+            if let Some(Entry { journal, id: Some(id), .. }) = &self.journal {
+                // An earlier position than the record's does no harm: the block finds its home the sooner.
+                logged = Some(journal.wal().end());
+                let first = self.log.next();
+                let bodies = bodies.clone();
+                let lsn =
+                    journal.wal().append(level, |out| out.publish(*id, first, timestamp, bodies));
+                mark = Some(Mark { lsn, level });
+            }
+        }
+        let first = self.log.next();
+        for body in bodies {
+            self.log.append(body, timestamp, logged);
+        }
+        self.retain(&(first..self.log.next()));
+        mark
+    }
+
+    /// As [`Feed::append`], for one message that is not to be delivered before a delay has passed.
+    pub(super) fn append_deferred(
+        &mut self,
+        name: &str,
+        body: &[u8],
+        timestamp: i64,
+        delay: Duration,
+        level: Option<Level>,
+    ) -> Option<Mark> {
+        let mut mark = None;
+        let mut logged = None;
+        let seq = self.log.next();
+        if let Some(level) = level {
+            self.register(name);
+            if let Some(Entry { journal, id: Some(id), .. }) = &self.journal {
+                logged = Some(journal.wal().end());
+                let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+                let lsn = journal.wal().append(level, |out| {
+                    out.publish_deferred(*id, seq, timestamp, nanos, body);
+                });
+                mark = Some(Mark { lsn, level });
+            }
+        }
+        self.log.append(body, timestamp, logged);
+        self.retain(&(seq..seq + 1));
+        self.held.push(Held { seq, delay });
+        mark
     }
 
     /// Hands on what may be handed on. `bound` is what an ephemeral channel may have queued.
     pub(super) fn release(&mut self, bound: u64, now: Instant) {
-        if self.paused || self.channels.is_empty() {
+        let range = self.released..self.log.next();
+        if self.paused || self.channels.is_empty() || range.is_empty() {
             return;
         }
-        let range = self.released..self.log.next();
-        if !range.is_empty() {
-            self.release_log(&range, bound);
-        }
-        for held in std::mem::take(&mut self.held) {
-            self.released_total += 1;
-            for channel in &self.channels {
-                channel.defer(held.message.clone(), now + held.delay, self.released);
-            }
-        }
-    }
-
-    fn release_log(&mut self, range: &Range<u64>, bound: u64) {
-        self.released_total += self.log.count(range);
+        self.released_total += self.log.count(&range);
         // The topic's own claim becomes the first channel's.
         let others = self.channels.len() as u64 - 1;
         if others > 0 {
-            self.log.claim(range, others);
+            self.log.claim(&range, others);
         }
-        for channel in self.channels.iter().filter(|channel| channel.is_ephemeral()) {
-            if let Some(surplus) = channel.bound(&self.log, range, bound) {
+        let held = std::mem::take(&mut self.held);
+        let mut lasts = false;
+        for channel in &self.channels {
+            lasts |= !channel.is_ephemeral();
+            let surplus = channel.is_ephemeral().then(|| channel.bound(&self.log, &range, bound));
+            let surplus = surplus.flatten().unwrap_or(0..0);
+            if !surplus.is_empty() {
                 self.log.settle(&surplus);
+            }
+            for held in held.iter().filter(|held| !surplus.contains(&held.seq)) {
+                channel.defer(held.seq, now + held.delay);
             }
         }
         self.released = range.end;
+        if !lasts
+            && let Some(entry) = &self.journal
+            && self.log.has_logged(&range)
+        {
+            entry.note(|out, id| out.dropped(id, range));
+        }
     }
 
     /// Frees what is settled. Blocks in which next to nothing is left are thinned out first.
@@ -145,14 +272,15 @@ impl Feed {
     pub(super) fn drop_unreleased(&mut self) {
         self.held.clear();
         let range = self.released..self.log.next();
+        if let Some(entry) = &self.journal {
+            entry.note_soon(|out, id| out.dropped(id, range.clone()));
+        }
         self.log.settle(&range);
+        if let Some(from) = self.retained {
+            self.log.settle(&(range.start.max(from)..range.end));
+        }
         self.log.truncate(self.released);
         self.released = self.log.next();
         self.log.reclaim();
     }
-}
-
-/// A body that lives outside of the log.
-pub(super) fn own(body: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(body)
 }

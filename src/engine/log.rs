@@ -4,10 +4,19 @@
 //! counts what is still *owed* of it: one claim a message while the topic itself has not handed it on, then one claim
 //! a message and channel until that channel has settled it. A block owed nothing is recycled. The log knows no locks,
 //! no channels and no clock: [`super::topic`] guards it.
+//!
+//! Blocks are born in memory. One whose messages were written to the node's write-ahead log as well is *logged*; when the
+//! file of that log is to go, what is owed of the block is written to a segment, its *home*. From then on its memory can be
+//! given up: the block is *away* until somebody needs it ([`paging`]).
+
+mod paging;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use crate::storage::segment::Home;
+use crate::storage::wal::Lsn;
 
 /// A block takes no further message once it holds this many bytes of bodies. A larger body gets a block of its own.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -24,6 +33,7 @@ const SPARSE_AFTER_BLOCKS: usize = 4;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: u32,
+    /// Less than `start` for a message that nobody was owed any more when the block was written to its segment.
     end: u32,
     timestamp: i64,
 }
@@ -32,27 +42,55 @@ struct Entry {
 struct Block {
     /// Sequence number of the first entry; entry `i` is `base + i`.
     base: u64,
+    /// How many messages it has, whether they are in memory or not.
+    count: u64,
     entries: Vec<Entry>,
     bodies: Vec<u8>,
     /// Claims on the block; atomic, so that settling needs the log for reading only.
     owed: AtomicU64,
+    /// For a logged block, a position in the write-ahead log before its first message.
+    logged: Option<Lsn>,
+    home: Option<Home>,
+    /// The publish time of its latest message, nanoseconds since the Unix epoch.
+    latest: i64,
+    /// Whether it takes no further message.
+    sealed: bool,
+    /// Whether its messages are in its home only.
+    away: bool,
+    /// Whether it was asked for since it went away.
+    wanted: AtomicBool,
 }
 
 impl Block {
-    fn end(&self) -> u64 {
-        self.base + self.entries.len() as u64
+    const fn end(&self) -> u64 {
+        self.base + self.count
     }
 
     fn has_room(&self, body: usize) -> bool {
-        self.entries.is_empty()
-            || (self.entries.len() < BLOCK_ENTRIES && self.bodies.len() + body <= BLOCK_BYTES)
+        !self.sealed
+            && (self.entries.is_empty()
+                || (self.entries.len() < BLOCK_ENTRIES && self.bodies.len() + body <= BLOCK_BYTES))
     }
 
-    fn reset(&mut self, base: u64) {
+    /// Grows the buffer by doubling only as long as it is small: a full block is not to cost twice its size.
+    fn make_room(&mut self, body: usize) {
+        let needed = self.bodies.len() + body;
+        if needed > self.bodies.capacity() && needed > BLOCK_BYTES / 4 {
+            self.bodies.reserve_exact(BLOCK_BYTES.max(needed) - self.bodies.len());
+        }
+    }
+
+    fn reset(&mut self, base: u64, logged: Option<Lsn>) {
         self.base = base;
+        self.count = 0;
         self.entries.clear();
         self.bodies.clear();
         self.owed.store(0, Ordering::Relaxed);
+        self.logged = logged;
+        self.home = None;
+        self.sealed = false;
+        self.away = false;
+        self.wanted.store(false, Ordering::Relaxed);
     }
 
     /// How many of `range` are in this block.
@@ -76,12 +114,25 @@ pub(crate) struct Log {
     blocks: VecDeque<Block>,
     spare: Vec<Block>,
     next: u64,
+    /// All claims together.
+    owed: AtomicI64,
+    /// How many blocks are away.
+    away: usize,
+    /// How many blocks are logged.
+    logged: usize,
 }
 
 impl Log {
     /// An empty log whose first message gets the sequence number `first`.
     pub(crate) const fn new(first: u64) -> Self {
-        Self { blocks: VecDeque::new(), spare: Vec::new(), next: first }
+        Self {
+            blocks: VecDeque::new(),
+            spare: Vec::new(),
+            next: first,
+            owed: AtomicI64::new(0),
+            away: 0,
+            logged: 0,
+        }
     }
 
     /// The sequence number that the next message gets.
@@ -89,34 +140,50 @@ impl Log {
         self.next
     }
 
-    /// Appends one message with one claim on it and returns its sequence number.
-    pub(crate) fn append(&mut self, body: &[u8], timestamp: i64) -> u64 {
+    /// All claims together: a message counts once for the topic or once for each channel that has not settled it.
+    pub(crate) fn owed(&self) -> u64 {
+        u64::try_from(self.owed.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Appends one message with one claim on it and returns its sequence number. `logged` is a position in the
+    /// write-ahead log before it, if it is written there.
+    pub(crate) fn append(&mut self, body: &[u8], timestamp: i64, logged: Option<Lsn>) -> u64 {
         let seq = self.next;
-        self.open_block(body.len());
+        self.open_block(body.len(), logged);
         if let Some(block) = self.blocks.back_mut() {
             // A body is bounded by the protocol's 2 GiB and a block by BLOCK_BYTES or one body, so both fit.
             let start = u32::try_from(block.bodies.len()).unwrap_or(u32::MAX);
+            block.make_room(body.len());
             block.bodies.extend_from_slice(body);
             let end = u32::try_from(block.bodies.len()).unwrap_or(u32::MAX);
             block.entries.push(Entry { start, end, timestamp });
+            block.count += 1;
+            block.latest = timestamp;
             *block.owed.get_mut() += 1;
         }
+        *self.owed.get_mut() += 1;
         self.next += 1;
         seq
     }
 
-    fn open_block(&mut self, body: usize) {
+    fn open_block(&mut self, body: usize, logged: Option<Lsn>) {
         if let Some(last) = self.blocks.back_mut() {
-            if !last.entries.is_empty() && *last.owed.get_mut() == 0 {
+            if last.count > 0 && *last.owed.get_mut() == 0 && last.home.is_none() {
                 // Everything in it is settled: start over in the same, warm memory.
-                last.reset(self.next);
+                self.logged -= usize::from(last.logged.is_some());
+                last.reset(self.next, logged);
+                self.logged += usize::from(logged.is_some());
             }
-            if last.end() == self.next && last.has_room(body) {
+            if last.end() == self.next
+                && last.logged.is_some() == logged.is_some()
+                && last.has_room(body)
+            {
                 return;
             }
         }
         let mut block = self.spare.pop().unwrap_or_default();
-        block.reset(self.next);
+        block.reset(self.next, logged);
+        self.logged += usize::from(logged.is_some());
         self.blocks.push_back(block);
     }
 
@@ -131,7 +198,8 @@ impl Log {
         read(block, seq)
     }
 
-    /// Messages from `from` on, in order, up to but not including `end`; gaps in the numbering are passed over.
+    /// Messages from `from` on, in order, up to but not including `end`; gaps in the numbering are passed over. Those of
+    /// blocks that are away are passed over too: see [`Log::present_until`].
     pub(crate) fn iter(&self, from: u64, end: u64) -> impl Iterator<Item = Stored<'_>> {
         let at = self.blocks.partition_point(|block| block.end() <= from);
         self.blocks.iter().skip(at).take_while(move |block| block.base < end).flat_map(
@@ -155,22 +223,28 @@ impl Log {
 
     /// Adds `claims` to each message of `range`.
     pub(crate) fn claim(&self, range: &Range<u64>, claims: u64) {
+        let mut added = 0;
         for block in self.overlapping(range) {
-            block.owed.fetch_add(block.overlap(range) * claims, Ordering::AcqRel);
+            let claimed = block.overlap(range) * claims;
+            block.owed.fetch_add(claimed, Ordering::AcqRel);
+            added += claimed;
         }
+        self.owed.fetch_add(added.cast_signed(), Ordering::Relaxed);
     }
 
     /// Takes one claim from each message of `range` (gaps in the numbering carry none), and says whether that left
     /// a sealed block owed nothing, so that [`Log::reclaim`] would free memory.
     pub(crate) fn settle(&self, range: &Range<u64>) -> bool {
         let open = self.blocks.back().map_or(0, |block| block.base);
-        let mut empty = false;
+        let (mut empty, mut taken) = (false, 0);
         for block in self.overlapping(range) {
             let settled = block.overlap(range);
             let before = block.owed.fetch_sub(settled, Ordering::AcqRel);
             debug_assert!(before >= settled, "a claim was settled twice");
             empty |= before == settled && block.base != open;
+            taken += settled;
         }
+        self.owed.fetch_sub(taken.cast_signed(), Ordering::Relaxed);
         empty
     }
 
@@ -180,7 +254,9 @@ impl Log {
         let read = self.blocks.partition_point(|block| block.end() <= seq);
         self.blocks.iter().take(read.saturating_sub(SPARSE_AFTER_BLOCKS)).find_map(|block| {
             let owed = block.owed.load(Ordering::Acquire);
-            (owed <= block.entries.len() as u64 / 16).then(|| block.base..block.end())
+            // What is logged is freed by going away instead.
+            let is_sparse = block.logged.is_none() && owed <= block.count / 16;
+            is_sparse.then(|| block.base..block.end())
         })
     }
 
@@ -190,11 +266,14 @@ impl Log {
             if block.end() <= seq {
                 return;
             }
-            let kept = usize::try_from(seq.saturating_sub(block.base)).unwrap_or(usize::MAX);
+            let kept = seq.saturating_sub(block.base);
             if kept > 0 {
-                block.entries.truncate(kept);
+                block.entries.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+                block.count = kept;
                 return;
             }
+            self.away -= usize::from(block.away);
+            self.logged -= usize::from(block.logged.is_some());
             self.blocks.pop_back();
         }
     }
@@ -203,12 +282,14 @@ impl Log {
     pub(crate) fn reclaim(&mut self) {
         let open = self.blocks.len().saturating_sub(1);
         let mut at = 0;
-        let Self { blocks, spare, .. } = self;
+        let Self { blocks, spare, away, logged, .. } = self;
         let mut freed = Vec::new();
         blocks.retain_mut(|block| {
             let keep = at == open || *block.owed.get_mut() > 0;
             at += 1;
             if !keep {
+                *away -= usize::from(block.away);
+                *logged -= usize::from(block.logged.is_some());
                 freed.push(std::mem::take(block));
             }
             keep
@@ -231,6 +312,7 @@ impl Log {
 
 fn read(block: &Block, seq: u64) -> Option<Stored<'_>> {
     let at = usize::try_from(seq.checked_sub(block.base)?).ok()?;
+    // Nothing for a block that is away, nor for a message whose body was not worth keeping.
     let entry = block.entries.get(at)?;
     let body = block.bodies.get(entry.start as usize..entry.end as usize)?;
     Some(Stored { seq, timestamp: entry.timestamp, body })
@@ -248,7 +330,7 @@ mod tests {
     fn numbers_are_consecutive_and_bodies_come_back() {
         let mut log = Log::new(100);
         for n in 0..20_000_u32 {
-            assert_eq!(log.append(&n.to_be_bytes(), i64::from(n)), 100 + u64::from(n));
+            assert_eq!(log.append(&n.to_be_bytes(), i64::from(n), None), 100 + u64::from(n));
         }
         assert_eq!(log.next(), 20_100);
         assert_eq!(log.get(100).map(|s| (s.timestamp, s.body)), Some((0, &[0, 0, 0, 0][..])));
@@ -263,7 +345,7 @@ mod tests {
     fn a_block_owed_nothing_is_freed_and_its_memory_used_again() {
         let mut log = Log::new(0);
         for _ in 0..3 * BLOCK_ENTRIES {
-            log.append(b"x", 0);
+            log.append(b"x", 0, None);
         }
         let first = 0..BLOCK_ENTRIES as u64;
         log.claim(&first, 1);
@@ -280,7 +362,7 @@ mod tests {
     fn the_open_block_starts_over_when_all_is_settled() {
         let mut log = Log::new(7);
         for round in 0..1000_u64 {
-            assert_eq!(log.append(b"body", 0), 7 + round);
+            assert_eq!(log.append(b"body", 0, None), 7 + round);
             assert!(!log.settle(&(7 + round..8 + round)));
         }
         assert_eq!(log.blocks.len(), 1);
@@ -291,7 +373,7 @@ mod tests {
     fn a_nearly_empty_block_is_found_once_readers_are_past_it() {
         let mut log = Log::new(0);
         for _ in 0..8 * BLOCK_ENTRIES {
-            log.append(b"x", 0);
+            log.append(b"x", 0, None);
         }
         log.settle(&(1..BLOCK_ENTRIES as u64));
         assert_eq!(log.sparse_before(BLOCK_ENTRIES as u64), None);
@@ -303,21 +385,21 @@ mod tests {
     fn truncation_drops_the_tail_and_burns_its_numbers() {
         let mut log = Log::new(0);
         for _ in 0..BLOCK_ENTRIES + 10 {
-            log.append(b"x", 0);
+            log.append(b"x", 0, None);
         }
         let end = log.next();
         log.truncate(5);
         assert_eq!(log.count(&(0..u64::MAX)), 5);
-        assert_eq!(log.append(b"y", 0), end);
+        assert_eq!(log.append(b"y", 0, None), end);
         assert_eq!(bodies(&log, 4, u64::MAX), [b"x".to_vec(), b"y".to_vec()]);
     }
 
     #[test]
     fn a_large_body_has_a_block_of_its_own() {
         let mut log = Log::new(0);
-        log.append(b"small", 0);
-        log.append(&vec![1; 3 * BLOCK_BYTES], 0);
-        log.append(b"small", 0);
+        log.append(b"small", 0, None);
+        log.append(&vec![1; 3 * BLOCK_BYTES], 0, None);
+        log.append(b"small", 0, None);
         assert_eq!(log.blocks.len(), 3);
         assert_eq!(log.get(1).map(|s| s.body.len()), Some(3 * BLOCK_BYTES));
     }

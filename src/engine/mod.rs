@@ -8,14 +8,22 @@
 //! across an await, while writing to a socket, or while calling a seam.
 
 mod alarms;
-mod backlog;
 mod channel;
 mod client;
 mod feed;
+mod journal;
+mod keeper;
+mod loader;
 mod log;
+mod metadata;
+mod recovery;
+mod retention;
 mod ticket;
 mod topic;
 mod upstream;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -30,11 +38,14 @@ pub use channel::{
     SettleError, Settling, SubscribeError, Subscriber,
 };
 pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed};
+pub use journal::{Journal, Level, Mark, Outcome, Trouble};
+pub use retention::{Replay, Retention};
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
 
 use crate::clock;
+use crate::names::is_ephemeral;
 
 /// The engine's settings, named as nsqd names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +56,21 @@ pub struct Options {
     pub mem_queue_size: u64,
     /// `--max-msg-timeout`: how long TOUCH can keep a message in flight.
     pub max_msg_timeout: Duration,
+    /// How safe a publish has to be before it is answered; `None` for memory, up to `mem_queue_size` messages.
+    pub durability: Option<Level>,
+    /// What topics keep for channels to come.
+    pub retention: Retention,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_id: 0, mem_queue_size: 10_000, max_msg_timeout: Duration::from_secs(15 * 60) }
+        Self {
+            node_id: 0,
+            mem_queue_size: 10_000,
+            max_msg_timeout: Duration::from_secs(15 * 60),
+            durability: None,
+            retention: Retention::default(),
+        }
     }
 }
 
@@ -61,6 +82,7 @@ struct Shared {
     node: u64,
     alarms: Alarms,
     changes: watch::Sender<u64>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Shared {
@@ -102,15 +124,21 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without topics. [`Engine::run`] must be polled for timeouts and deferrals to happen.
+    /// An engine without topics that keeps everything in memory. [`Engine::run`] must be polled for timeouts and deferrals
+    /// to happen.
     #[must_use]
     pub fn new(options: Options) -> Arc<Self> {
+        Self::build(options, None)
+    }
+
+    fn build(options: Options, journal: Option<Arc<Journal>>) -> Arc<Self> {
         let node = u64::from(options.node_id) << 54;
         let shared = Arc::new(Shared {
             options,
             node,
             alarms: Alarms::default(),
             changes: watch::Sender::new(0),
+            journal,
         });
         Arc::new_cyclic(|this| Self {
             topics: RwLock::default(),
@@ -121,9 +149,18 @@ impl Engine {
         })
     }
 
+    /// Where it is written down what has to outlast the process, if it is.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Arc<Journal>> {
+        self.shared.journal.as_ref()
+    }
+
     /// Serves timeouts and deferrals, for as long as it is polled.
     pub async fn run(&self) {
-        self.shared.alarms.ring().await;
+        tokio::select! {
+            () = self.shared.alarms.ring() => {}
+            () = self.trim() => {}
+        }
     }
 
     /// The node's connections.
@@ -149,11 +186,6 @@ impl Engine {
     /// # Errors
     /// [`PublishError::Exiting`] once the node shuts down.
     pub fn topic(&self, name: &str) -> Result<Arc<Topic>, PublishError> {
-        self.topic_beyond(name, 0)
-    }
-
-    /// As [`Engine::topic`]; a topic that is made gives its messages numbers from `first` on at least.
-    fn topic_beyond(&self, name: &str, first: u64) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = self.find_topic(name) {
             return Ok(topic);
         }
@@ -165,12 +197,7 @@ impl Engine {
             return Ok(Arc::clone(topic));
         }
         let name: Arc<str> = name.into();
-        let topic = Arc::new(Topic::new(
-            Arc::clone(&name),
-            first_seq(clock::unix_nanos()).max(first),
-            Arc::clone(&self.shared),
-            self.this.clone(),
-        ));
+        let topic = self.make(Arc::clone(&name), 0);
         topic.set_ingress(self.routed.read().get(&name).cloned());
         topics.by_name.insert(name, Arc::clone(&topic));
         drop(topics);
@@ -178,11 +205,40 @@ impl Engine {
         Ok(topic)
     }
 
+    /// A topic that is not listed yet; it gives its messages numbers from `first` on at least.
+    fn make(&self, name: Arc<str>, first: u64) -> Arc<Topic> {
+        let journal = self.shared.journal.as_ref().filter(|_| !is_ephemeral(&name));
+        let entry = journal.map(|journal| journal::Entry {
+            journal: Arc::clone(journal),
+            durability: self.durability(&name),
+            id: None,
+            last_channel: 0,
+        });
+        let first = first_seq(clock::unix_nanos()).max(first);
+        let topic = Topic::new(name, first, entry, Arc::clone(&self.shared), self.this.clone());
+        if self.shared.options.retention.is_any() {
+            topic.write().begin_retention();
+        }
+        Arc::new(topic)
+    }
+
+    /// Lists a topic that a recovery made.
+    fn list(&self, topic: Arc<Topic>) {
+        self.topics.write().by_name.insert(Arc::clone(topic.name()), topic);
+    }
+
+    /// How safe a publish to the topic has to be.
+    fn durability(&self, _topic: &str) -> Option<Level> {
+        let options = &self.shared.options;
+        // nsqd without a memory queue writes everything to disk.
+        options.durability.or_else(|| (options.mem_queue_size == 0).then_some(Level::Written))
+    }
+
     /// Deletes a topic, its channels and their consumers' connections. `false` if there is none of this name.
     pub fn delete_topic(&self, name: &str) -> bool {
         let removed = self.topics.write().by_name.remove(name);
         let Some(topic) = removed else { return false };
-        topic.close();
+        topic.delete();
         self.shared.changed(topic.is_ephemeral());
         true
     }
@@ -229,4 +285,14 @@ const fn first_seq(unix_nanos: i64) -> u64 {
     let millis = (unix_nanos / 1_000_000).saturating_sub(EPOCH);
     let millis = if millis > 0 { millis.unsigned_abs() } else { 0 };
     (millis << 12) & (feed::DETACHED - 1)
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(journal) = &self.shared.journal {
+            journal.close();
+        }
+        // Topics and channels refer to each other.
+        self.close();
+    }
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
+use super::journal::{Mark, Trouble};
+
 /// Wakes the one task that serves a connection: something is deliverable, a ticket is resolved, or it is to close.
 #[derive(Debug, Default)]
 pub struct Signal {
@@ -45,6 +47,9 @@ pub enum PublishError {
     /// The topic is being deleted or the node shuts down.
     #[error("exiting")]
     Exiting,
+    /// It could not be written down.
+    #[error("{0}")]
+    Storage(#[from] Trouble),
     /// The route's limit is exceeded and it says `on_exceed: reject`.
     #[error("route {route}: rate limit exceeded")]
     Limited {
@@ -120,6 +125,8 @@ impl Ticket {
 pub enum Accepted {
     /// It is in the topic.
     Now,
+    /// It is in the topic, and safe once the journal has reached this mark.
+    Logged(Mark),
     /// The far side has yet to confirm it.
     Pending(Ticket),
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::channel::{Channel, Deferred, Offer};
-use super::feed::{Feed, Held, own};
+use super::channel::{Channel, Offer};
+use super::feed::Feed;
+use super::journal::Entry;
+use super::retention::Replay;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
 use super::{Engine, Shared};
 use crate::clock;
 use crate::names::{MessageId, is_ephemeral};
+use crate::storage::wal::record::Write as _;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -31,13 +34,14 @@ impl Topic {
     pub(super) fn new(
         name: Arc<str>,
         first: u64,
+        journal: Option<Entry>,
         shared: Arc<Shared>,
         engine: Weak<Engine>,
     ) -> Self {
         Self {
             ephemeral: is_ephemeral(&name),
             name,
-            feed: Arc::new(RwLock::new(Feed::new(first))),
+            feed: Arc::new(RwLock::new(Feed::new(first, journal))),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             shared,
@@ -81,7 +85,7 @@ impl Topic {
     /// Why nothing was taken.
     pub fn publish<'a>(
         &self,
-        bodies: impl Iterator<Item = &'a [u8]>,
+        bodies: impl Iterator<Item = &'a [u8]> + Clone,
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
         let timestamp = clock::unix_nanos();
@@ -94,25 +98,36 @@ impl Topic {
             drop(feed);
             return self.hand_out(&*ingress, batch, signal);
         }
-        // An ephemeral topic that nobody reads keeps what fits and counts the rest.
-        let mut room = if self.ephemeral {
-            self.shared.options.mem_queue_size.max(1).saturating_sub(feed.unreleased())
-        } else {
-            u64::MAX
-        };
+        let level = self.level(&feed)?;
         let (mut messages, mut bytes) = (0, 0);
-        for body in bodies {
+        for body in bodies.clone() {
             messages += 1;
             bytes += body.len() as u64;
-            if room > 0 {
-                room -= 1;
-                feed.log.append(body, timestamp);
-            }
         }
+        // An ephemeral topic that nobody reads keeps what fits and counts the rest.
+        let room = if self.ephemeral { self.room(&feed) } else { usize::MAX };
+        let mark = feed.append(&self.name, bodies.take(room), timestamp, level);
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
         self.count(messages, bytes);
-        Ok(Accepted::Now)
+        Ok(mark.map_or(Accepted::Now, Accepted::Logged))
+    }
+
+    /// How safe a message that is published now has to be.
+    fn level(&self, feed: &Feed) -> Result<Option<super::Level>, PublishError> {
+        let level = feed.level(self.shared.options.mem_queue_size);
+        if level.is_some()
+            && let Some(entry) = &feed.journal
+        {
+            entry.journal.check()?;
+        }
+        Ok(level)
+    }
+
+    /// What still fits into an ephemeral topic.
+    fn room(&self, feed: &Feed) -> usize {
+        let room = self.shared.bound().saturating_sub(feed.unreleased());
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// Publishes one message that no consumer gets before `delay` has passed. The delay starts when the topic has a
@@ -140,13 +155,16 @@ impl Topic {
                 reason: "a direct route to RabbitMQ cannot defer: publish without a delay".into(),
             });
         }
-        let seq = feed.mint();
-        let message = Deferred { seq, timestamp, body: own(body) };
-        feed.held.push(Held { message, delay });
+        let level = self.level(&feed)?;
+        let mark = if self.ephemeral && self.room(&feed) == 0 {
+            None
+        } else {
+            feed.append_deferred(&self.name, body, timestamp, delay, level)
+        };
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
         self.count(1, body.len() as u64);
-        Ok(Accepted::Now)
+        Ok(mark.map_or(Accepted::Now, Accepted::Logged))
     }
 
     /// Takes messages from an upstream for `channel`, or with `None` for every channel that there is, and returns how many
@@ -190,7 +208,12 @@ impl Topic {
     /// Whether a producer should hold back until its publishes are answered.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.feed.read().ingress.as_ref().is_some_and(|ingress| ingress.is_congested())
+        let feed = self.feed.read();
+        match (&feed.ingress, &feed.journal) {
+            (Some(ingress), _) => ingress.is_congested(),
+            (None, Some(entry)) => entry.journal.is_congested(),
+            (None, None) => false,
+        }
     }
 
     /// Whether it is deleted: somebody who holds it must look it up anew.
@@ -219,6 +242,18 @@ impl Topic {
     /// # Errors
     /// [`PublishError::Exiting`] if the topic is being deleted.
     pub fn channel(self: &Arc<Self>, name: &str) -> Result<Arc<Channel>, PublishError> {
+        self.channel_from(name, Replay::New)
+    }
+
+    /// As [`Topic::channel`]; one that is made begins where `replay` says, as far as the topic retains messages.
+    ///
+    /// # Errors
+    /// [`PublishError::Exiting`] if the topic is being deleted.
+    pub fn channel_from(
+        self: &Arc<Self>,
+        name: &str,
+        replay: Replay,
+    ) -> Result<Arc<Channel>, PublishError> {
         if let Some(channel) = self.find_channel(name) {
             return Ok(channel);
         }
@@ -230,6 +265,10 @@ impl Topic {
             Ok(at) => return feed.channels.get(at).cloned().ok_or(PublishError::Exiting),
             Err(at) => at,
         };
+        let from = feed.position(replay);
+        let replayed = from..feed.released;
+        feed.log.claim(&replayed, 1);
+        let base = feed.released_total.saturating_sub(feed.log.count(&replayed));
         let channel = Arc::new_cyclic(|this| {
             Channel::new(
                 name.into(),
@@ -239,11 +278,12 @@ impl Topic {
                     this: this.clone(),
                     shared: Arc::clone(&self.shared),
                 },
-                feed.released,
-                feed.released_total,
+                from,
+                base,
             )
         });
         feed.channels.insert(at, Arc::clone(&channel));
+        feed.note_channel(&channel, from);
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
         self.shared.changed(self.ephemeral || channel.is_ephemeral());
@@ -258,6 +298,7 @@ impl Topic {
         let Ok(at) = found else { return false };
         let channel = feed.channels.remove(at);
         let is_last = feed.channels.is_empty();
+        feed.note_channel_gone(&channel);
         drop(feed);
         channel.close();
         self.shared.changed(self.ephemeral || channel.is_ephemeral());
@@ -285,6 +326,9 @@ impl Topic {
     pub fn set_paused(&self, paused: bool) {
         let mut feed = self.feed.write();
         feed.paused = paused;
+        if let Some(entry) = &feed.journal {
+            entry.note_soon(|out, id| out.topic_paused(id, paused, clock::unix_nanos()));
+        }
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
         self.wake();
@@ -303,6 +347,13 @@ impl Topic {
         self.feed.read().unreleased()
     }
 
+    /// How many of them the disk has.
+    #[must_use]
+    pub fn backend_depth(&self) -> u64 {
+        let feed = self.feed.read();
+        feed.log.logged_count(&(feed.released..feed.log.next()))
+    }
+
     /// Bytes of memory that its messages take.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -313,6 +364,10 @@ impl Topic {
         self.feed.write().ingress = ingress;
     }
 
+    pub(super) fn feed(&self) -> Arc<RwLock<Feed>> {
+        Arc::clone(&self.feed)
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Feed> {
         self.feed.read()
     }
@@ -321,11 +376,21 @@ impl Topic {
         self.feed.write()
     }
 
-    /// Ends it: publishers get `exiting`, channels are closed, messages are gone.
+    /// Deletes it, from the journal too.
+    pub(super) fn delete(&self) {
+        if let Some(entry) = &self.feed.write().journal {
+            entry.note_soon(|out, id| out.topic_gone(id));
+        }
+        self.close();
+    }
+
+    /// Ends it: publishers get `exiting`, channels are closed, messages are gone from memory.
     pub(super) fn close(&self) {
         let mut feed = self.feed.write();
         feed.exiting = true;
         feed.ingress = None;
+        // Nobody settles these messages: they are dropped with their topic, or kept for the next start.
+        feed.journal = None;
         let channels = std::mem::take(&mut feed.channels);
         drop(feed);
         for channel in channels {

@@ -10,7 +10,7 @@ use super::body::{End, Incoming};
 use super::query::Query;
 use super::reply::{Refusal, Reply};
 use super::topics;
-use crate::engine::{Accepted, PublishError, Signal, Topic};
+use crate::engine::{Accepted, Mark, Outcome, PublishError, Signal, Topic};
 
 /// POST `/pub`.
 pub(super) async fn publish(
@@ -35,7 +35,7 @@ pub(super) async fn publish(
     let delay = delay(&query, context.limits.max_req_timeout)?;
     let signal = Arc::<Signal>::default();
     let accepted = topic.publish_deferred(&message, delay, &signal);
-    settle(&topic, accepted, &signal).await
+    settle(context, &topic, accepted, &signal).await
 }
 
 /// The value of `defer`.
@@ -72,7 +72,7 @@ pub(super) async fn publish_many(
     }
     let signal = Arc::<Signal>::default();
     let accepted = topic.publish(messages.into_iter(), &signal);
-    settle(&topic, accepted, &signal).await
+    settle(context, &topic, accepted, &signal).await
 }
 
 /// Anything that is not a plain no is a yes.
@@ -147,23 +147,43 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::try_from(number).unwrap_or(0), rest))
 }
 
-/// Wakes consumers, waits until the far side has answered if there is one, and says how it went.
+/// Wakes consumers, waits until the journal or the far side has it, and says how it went.
 async fn settle(
+    context: &Context,
     topic: &Topic,
     accepted: Result<Accepted, PublishError>,
-    signal: &Signal,
+    signal: &Arc<Signal>,
 ) -> Result<Reply, Refusal> {
-    if let Accepted::Pending(ticket) = accepted.map_err(|error| refused(&error))? {
-        loop {
+    match accepted.map_err(|error| refused(&error))? {
+        Accepted::Now => topic.wake(),
+        Accepted::Logged(mark) => {
+            topic.wake();
+            logged(context, mark, signal).await?;
+        }
+        Accepted::Pending(ticket) => loop {
             match ticket.outcome() {
-                Some(Ok(())) => return Ok(Reply::ok()),
+                Some(Ok(())) => break,
                 Some(Err(error)) => return Err(refused(error)),
                 None => signal.woken().await,
             }
+        },
+    }
+    Ok(Reply::ok())
+}
+
+/// Waits until the journal has reached `mark`.
+async fn logged(context: &Context, mark: Mark, signal: &Arc<Signal>) -> Result<(), Refusal> {
+    let Some(journal) = context.engine.journal() else { return Ok(()) };
+    loop {
+        match journal.outcome(mark) {
+            Outcome::Done => return Ok(()),
+            Outcome::Failed(trouble) => return Err(refused(&trouble.into())),
+            Outcome::Pending => {
+                journal.wake_at(mark, signal);
+                signal.woken().await;
+            }
         }
     }
-    topic.wake();
-    Ok(Reply::ok())
 }
 
 /// 503: nsqd's word if the node or topic is going, else the reason in words.

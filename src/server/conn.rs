@@ -154,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if let Some(reason) = self.overdue(now) {
                 return reason;
             }
+            self.session.replies.watch(&self.signal);
             match self.wait(burst, stop).await {
                 Ok(Event::Read(0)) => {
                     self.session.end(&self.input);

@@ -4,8 +4,9 @@
 //! publish that is still open waits behind it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::engine::{PublishError, Ticket};
+use crate::engine::{Journal, Mark, Outcome, PublishError, Signal, Ticket};
 use crate::protocol::frame;
 use crate::protocol::{ErrorCode, ProtocolError};
 
@@ -32,6 +33,7 @@ impl Publisher {
 enum Reply {
     Known(Vec<u8>),
     Open(Publisher, Ticket),
+    Logged(Publisher, Mark),
 }
 
 /// See the module's description.
@@ -39,11 +41,19 @@ enum Reply {
 pub(super) struct Replies {
     waiting: VecDeque<Reply>,
     open: usize,
+    journal: Option<Arc<Journal>>,
+    /// The mark that was waited for last.
+    watched: Option<Mark>,
     /// A fatal error is among the answers: nothing follows it.
     is_last: bool,
 }
 
 impl Replies {
+    /// Answers of a node with this journal.
+    pub(super) fn new(journal: Option<Arc<Journal>>) -> Self {
+        Self { journal, ..Self::default() }
+    }
+
     /// Publishes that are not answered yet.
     pub(super) const fn open(&self) -> usize {
         self.open
@@ -91,30 +101,62 @@ impl Replies {
         self.waiting.push_back(Reply::Open(publisher, ticket));
     }
 
+    /// Answers when the journal has reached `mark`.
+    pub(super) fn wait_until(&mut self, publisher: Publisher, mark: Mark) {
+        self.open += 1;
+        self.waiting.push_back(Reply::Logged(publisher, mark));
+    }
+
+    /// Has `signal` woken when the journal has reached what is waited for, unless that is so already.
+    pub(super) fn watch(&mut self, signal: &Arc<Signal>) {
+        let (Some(journal), Some(Reply::Logged(..))) = (&self.journal, self.waiting.front()) else {
+            return;
+        };
+        // The last one: most likely one commit takes all of them.
+        let last = self.waiting.iter().rev().find_map(|reply| match reply {
+            Reply::Logged(_, mark) => Some(*mark),
+            Reply::Known(_) | Reply::Open(..) => None,
+        });
+        let is_open = |mark: Mark| journal.outcome(mark) == Outcome::Pending;
+        if let Some(last) = last
+            && !self.watched.is_some_and(is_open)
+        {
+            self.watched = Some(last);
+            journal.wake_at(last, signal);
+        }
+    }
+
+    fn outcome(&self, reply: &Reply) -> Option<Result<(), PublishError>> {
+        match reply {
+            Reply::Known(_) => Some(Ok(())),
+            Reply::Open(_, ticket) => ticket.outcome().cloned(),
+            Reply::Logged(_, mark) => match self.journal.as_ref()?.outcome(*mark) {
+                Outcome::Pending => None,
+                Outcome::Done => Some(Ok(())),
+                Outcome::Failed(trouble) => Some(Err(trouble.into())),
+            },
+        }
+    }
+
     /// Writes what has become known, up to the first answer that is still open or fatal.
     pub(super) fn advance(&mut self, out: &mut Vec<u8>) {
-        while let Some(reply) = self.waiting.pop_front() {
-            match reply {
-                Reply::Known(frame) => out.extend(frame),
-                Reply::Open(publisher, ticket) => match ticket.outcome() {
-                    None => {
-                        self.waiting.push_front(Reply::Open(publisher, ticket));
-                        return;
-                    }
-                    Some(Ok(())) => {
-                        self.open -= 1;
-                        frame::push_response(out, frame::OK);
-                    }
-                    Some(Err(error)) => {
-                        self.open -= 1;
-                        frame::push_error(out, &publisher.error(error).to_bytes());
-                        // Fatal: nothing that came behind it is answered.
-                        self.waiting.clear();
-                        self.open = 0;
-                        self.is_last = true;
-                        return;
-                    }
-                },
+        while let Some(reply) = self.waiting.front() {
+            let Some(outcome) = self.outcome(reply) else { return };
+            let Some(reply) = self.waiting.pop_front() else { return };
+            match (reply, outcome) {
+                (Reply::Known(frame), _) => out.extend(frame),
+                (Reply::Open(..) | Reply::Logged(..), Ok(())) => {
+                    self.open -= 1;
+                    frame::push_response(out, frame::OK);
+                }
+                (Reply::Open(publisher, _) | Reply::Logged(publisher, _), Err(error)) => {
+                    frame::push_error(out, &publisher.error(&error).to_bytes());
+                    // Fatal: nothing that came behind it is answered.
+                    self.waiting.clear();
+                    self.open = 0;
+                    self.is_last = true;
+                    return;
+                }
             }
         }
     }

@@ -63,6 +63,7 @@ impl Session {
         signal: Arc<Signal>,
     ) -> Self {
         let settings = options.defaults;
+        let replies = Replies::new(engine.journal().cloned());
         Self {
             engine,
             options,
@@ -75,7 +76,7 @@ impl Session {
             consumer: None,
             topic: None,
             is_dirty: false,
-            replies: Replies::default(),
+            replies,
             out: Vec::new(),
         }
     }
@@ -287,6 +288,10 @@ impl Session {
             Ok(Accepted::Now) => {
                 self.is_dirty = true;
                 self.replies.respond(&mut self.out, frame::OK);
+            }
+            Ok(Accepted::Logged(mark)) => {
+                self.is_dirty = true;
+                self.replies.wait_until(publisher, mark);
             }
             Ok(Accepted::Pending(ticket)) => self.replies.wait_for(publisher, ticket),
             Err(error) => self.replies.fail(&mut self.out, &publisher.error(&error)),

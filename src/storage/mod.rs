@@ -1,13 +1,20 @@
-//! What lies on disk: the data folder's lock, nsqd's metadata file, and the backlog that a clean exit leaves.
+//! What lies on disk: the data folder's lock, nsqd's metadata file, the write-ahead log, segments and checkpoints.
 //!
 //! It knows no engine and no protocol: it is handed plain records and hands them back. Errors say which file, what was
 //! tried and what to do.
 
-pub mod backlog;
+pub(crate) mod checkpoint;
+pub(crate) mod disk;
 mod error;
+pub mod image;
 mod io;
 mod lock;
 pub mod metadata;
+pub mod ranges;
+pub(crate) mod real_disk;
+pub mod segment;
+pub(crate) mod store;
+pub mod wal;
 
 pub use error::StorageError;
 pub use lock::DataLock;

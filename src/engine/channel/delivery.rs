@@ -50,16 +50,23 @@ impl State {
         while !pull.is_spent() {
             let end = pull.view.released.min(self.pass_skips());
             let stop = self.again.front().map_or(end, |again| again.after.min(end));
-            for stored in pull.view.log.iter(self.cursor, stop) {
+            let present = pull.view.log.present_until(self.cursor, stop);
+            for stored in pull.view.log.iter(self.cursor, present) {
                 self.cursor = stored.seq + 1;
                 self.deliver_stored(stored, pull);
                 if pull.is_spent() {
                     return;
                 }
             }
-            self.cursor = self.cursor.max(stop);
+            self.cursor = self.cursor.max(present);
+            if present < stop {
+                self.blocked = Some(present);
+                return;
+            }
             if self.again.front().is_some_and(|again| again.after <= self.cursor) {
-                self.deliver_again(pull);
+                if !self.deliver_again(pull) {
+                    return;
+                }
             } else if self.cursor >= pull.view.released {
                 return;
             }
@@ -78,25 +85,31 @@ impl State {
         pull.deliver(Picked { seq, timestamp, attempts, body });
     }
 
-    /// Delivers the first of the requeued messages. An entry whose message is gone is dropped.
-    fn deliver_again<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) {
-        let Some(Again { seq, .. }) = self.again.pop_front() else {
-            return;
+    /// Delivers the first of the requeued messages. An entry whose message is gone is dropped. `false` if the message's
+    /// block is away.
+    fn deliver_again<F: FnMut(Picked<'_>)>(&mut self, pull: &mut Pull<'_, F>) -> bool {
+        let Some(&Again { seq, .. }) = self.again.front() else {
+            return true;
         };
-        let Some(at) = self.window.get(seq) else {
-            return;
+        let at = self.window.get(seq);
+        let slot = at.and_then(|at| self.slots.get(at)).filter(|slot| slot.phase == Phase::Ready);
+        let (Some(at), Some(slot)) = (at, slot) else {
+            self.again.pop_front();
+            return true;
         };
-        if self.slots.get(at).is_none_or(|slot| slot.phase != Phase::Ready) {
-            return;
+        if slot.detached.is_none() && pull.view.log.is_away(seq) {
+            self.blocked = Some(seq);
+            return false;
         }
+        self.again.pop_front();
         self.again_live -= 1;
         if self.is_sampled_out(pull.consumer) {
             self.forget(seq, pull.leftovers);
-            return;
+            return true;
         }
         let attempts = self.hand_over(at, pull.consumer, pull.now);
         let Some(slot) = self.slots.get(at) else {
-            return;
+            return true;
         };
         match &slot.detached {
             Some(detached) => pull.deliver(Picked {
@@ -112,6 +125,7 @@ impl State {
                 }
             }
         }
+        true
     }
 
     /// Puts a message in flight at `consumer` and counts the attempt.

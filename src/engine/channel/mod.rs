@@ -5,6 +5,7 @@
 
 mod consumers;
 mod delivery;
+mod kept;
 mod slots;
 mod state;
 mod subscription;
@@ -16,7 +17,7 @@ mod model;
 mod tests;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -37,15 +38,7 @@ use super::upstream::{Origin, Source, Upstream, tell};
 use super::{Shared, client::Client};
 use crate::clock::{self, Instant};
 use crate::names::is_ephemeral;
-use crate::storage::backlog::Owed;
-
-/// A message that is not in the log, on its way to the deferred ones.
-#[derive(Clone, Debug)]
-pub(super) struct Deferred {
-    pub(super) seq: u64,
-    pub(super) timestamp: i64,
-    pub(super) body: Bytes,
-}
+use crate::storage::wal::record::{ChannelId, Write as _};
 
 /// A message that an upstream offers to a channel.
 #[derive(Clone, Debug)]
@@ -59,6 +52,9 @@ pub struct Offer {
     /// What its upstream knows it as.
     pub origin: Origin,
 }
+
+/// Blocks that are read back from disk before a consumer comes to them.
+pub(super) const READ_AHEAD_BLOCKS: usize = 8;
 
 /// Why a SUB was refused. The texts follow nsqd's `E_SUB_FAILED SUB failed `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +94,8 @@ pub struct Channel {
     audience: watch::Sender<usize>,
     /// The topic's released total when the channel was made.
     base: u64,
+    /// Its number in the journal; 0 as long as it has none.
+    number: AtomicU32,
 }
 
 impl std::fmt::Debug for Channel {
@@ -111,6 +109,8 @@ impl std::fmt::Debug for Channel {
 pub struct ChannelCounts {
     /// Messages ready for delivery.
     pub depth: u64,
+    /// How many of those the disk has.
+    pub backend_depth: u64,
     /// Messages at consumers.
     pub in_flight: u64,
     /// Messages held back.
@@ -148,6 +148,7 @@ impl Channel {
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             base,
+            number: AtomicU32::new(0),
         }
     }
 
@@ -155,6 +156,22 @@ impl Channel {
     #[must_use]
     pub const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Its number in the journal.
+    pub(super) fn number(&self) -> Option<ChannelId> {
+        Some(self.number.load(Ordering::Acquire)).filter(|number| *number > 0)
+    }
+
+    /// Gives it a number in the journal. Called with the feed locked for writing.
+    pub(super) fn register(&self, number: ChannelId) {
+        self.number.store(number, Ordering::Release);
+    }
+
+    /// Whether it is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.inner.lock().state.paused
     }
 
     /// Whether it goes with its last consumer.
@@ -169,8 +186,10 @@ impl Channel {
         let feed = self.place.feed.read();
         let inner = self.inner.lock();
         let state = &inner.state;
+        let depth = state.depth(view(&feed));
         ChannelCounts {
-            depth: state.depth(view(&feed)),
+            depth,
+            backend_depth: feed.log.logged_count(&(state.cursor..feed.released)).min(depth),
             in_flight: state.in_flight(),
             deferred: state.deferred(),
             messages: feed.released_total - self.base + state.offered,
@@ -222,6 +241,9 @@ impl Channel {
         let feed = self.place.feed.read();
         let mut inner = self.inner.lock();
         inner.state.paused = paused;
+        if let (Some(entry), Some(number)) = (&feed.journal, self.number()) {
+            entry.note_soon(|out, id| out.channel_paused(id, number, paused));
+        }
         self.wake_ready(&feed, &mut inner);
         drop(inner);
         drop(feed);
@@ -278,31 +300,6 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
     }
 
-    /// Everything that it owes, except what an upstream has still: queued, in flight and deferred.
-    pub(super) fn owed(&self) -> Vec<Owed> {
-        let feed = self.place.feed.read();
-        let inner = self.inner.lock();
-        inner.state.owed(view(&feed), clock::now(), clock::unix_nanos())
-    }
-
-    /// Takes back what it owed when the node stopped.
-    pub(super) fn restore(&self, owed: &[Owed]) {
-        let feed = self.place.feed.read();
-        let mut inner = self.inner.lock();
-        let (now, wall) = (clock::now(), clock::unix_nanos());
-        for owed in owed {
-            let wait = u64::try_from(owed.due.saturating_sub(wall)).unwrap_or(0);
-            let due = (wait > 0).then(|| now + Duration::from_nanos(wait));
-            let body = Bytes::copy_from_slice(&owed.body);
-            let detached = Detached { body, timestamp: owed.timestamp, source: None };
-            inner.state.add(owed.seq, detached, owed.attempts, due, feed.released);
-            if let Some(due) = due {
-                self.set_alarm(&mut inner, due);
-            }
-        }
-        self.wake_ready(&feed, &mut inner);
-    }
-
     /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.
     pub(super) fn close(&self) {
         let mut leftovers = Leftovers::default();
@@ -331,8 +328,13 @@ impl Channel {
         how: fn(&dyn Upstream, &[Origin]),
     ) {
         let mut freed = false;
+        let mut is_logged = false;
         for claim in &leftovers.claims {
+            is_logged |= feed.log.has_logged(claim);
             freed |= feed.log.settle(claim);
+        }
+        if is_logged && let (Some(entry), Some(number)) = (&feed.journal, self.number()) {
+            entry.settled(number, &leftovers.claims);
         }
         drop(feed);
         if freed {
@@ -374,18 +376,50 @@ impl Channel {
         if inner.alarm.is_some_and(|alarm| alarm <= now) {
             inner.alarm = None;
         }
-        inner.state.expire(now, feed.released);
+        let expired = inner.state.expire(now, feed.released);
+        self.note_attempts(&feed, &expired);
         if let Some(next) = inner.state.next_expiry() {
             self.set_alarm(&mut inner, next);
         }
         self.wake_ready(&feed, &mut inner);
     }
 
-    /// Adds a deferred message. Called with the feed's lock held.
-    pub(super) fn defer(&self, message: Deferred, due: Instant, released: u64) {
-        let Deferred { seq, timestamp, body } = message;
+    /// Writes down how often messages were delivered that are to be delivered again.
+    fn note_attempts(&self, feed: &Feed, expired: &[(u64, u16)]) {
+        let (Some(entry), Some(number)) = (&feed.journal, self.number()) else { return };
+        let logged = || expired.iter().filter(|(seq, _)| feed.log.is_logged(*seq));
+        if logged().next().is_some() {
+            entry.note(|out, id| {
+                logged().for_each(|(seq, attempts)| out.state(id, number, *seq, *attempts, 0));
+            });
+        }
+    }
+
+    /// Writes down that a message was requeued.
+    fn note_requeue(&self, feed: &Feed, seq: u64, attempts: u16, delay: Duration) {
+        if let (Some(entry), Some(number)) = (&feed.journal, self.number())
+            && feed.log.is_logged(seq)
+        {
+            let wait = i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX);
+            let due = if wait == 0 { 0 } else { clock::unix_nanos().saturating_add(wait) };
+            entry.note(|out, id| out.state(id, number, seq, attempts, due));
+        }
+    }
+
+    /// Has blocks read back that a consumer waits for or is about to come to.
+    fn fetch(&self, feed: &Feed, blocked: Option<u64>, cursor: u64) {
+        let Some(entry) = &feed.journal else { return };
+        let mut blocks = feed.log.want(cursor, READ_AHEAD_BLOCKS);
+        if let Some(seq) = blocked {
+            blocks.extend(feed.log.want(seq, 1));
+        }
+        entry.journal.want(&self.place.topic, blocks);
+    }
+
+    /// Holds a message of the log back. Called with the feed's lock held, before it is released.
+    pub(super) fn defer(&self, seq: u64, due: Instant) {
         let mut inner = self.inner.lock();
-        inner.state.add(seq, Detached { body, timestamp, source: None }, 0, Some(due), released);
+        inner.state.defer(seq, due);
         self.set_alarm(&mut inner, due);
     }
 
@@ -417,7 +451,8 @@ impl Channel {
     fn unsubscribe(&self, index: u32) {
         let feed = self.place.feed.read();
         let mut inner = self.inner.lock();
-        inner.state.unsubscribe(index, feed.released);
+        let returned = inner.state.unsubscribe(index, feed.released);
+        self.note_attempts(&feed, &returned);
         let left = inner.state.consumers.count();
         self.wake_ready(&feed, &mut inner);
         drop(inner);

@@ -17,7 +17,6 @@ use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::Log;
 use crate::engine::upstream::{Source, Upstream};
-use crate::storage::backlog::Owed;
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +82,7 @@ pub(super) struct State {
     /// Everything before it was delivered at least once, or skipped.
     pub(super) cursor: u64,
     /// Parts of the log ahead of the cursor that are not for this channel.
-    skips: VecDeque<Range<u64>>,
+    pub(super) skips: VecDeque<Range<u64>>,
     pub(super) again: VecDeque<Again>,
     /// Live entries of `again`: the queue may hold entries whose message is gone.
     pub(super) again_live: u64,
@@ -97,6 +96,8 @@ pub(super) struct State {
     pub(super) offered: u64,
     pub(super) in_flight: u64,
     pub(super) sampler: u64,
+    /// The message at which a consumer had to stop, since its block is away.
+    pub(super) blocked: Option<u64>,
 }
 
 impl State {
@@ -119,6 +120,7 @@ impl State {
             offered: 0,
             in_flight: 0,
             sampler: cursor | 1,
+            blocked: None,
         }
     }
 
@@ -175,6 +177,10 @@ impl State {
         if self.paused || self.exiting {
             return false;
         }
+        if self.blocked.is_some_and(|seq| view.log.is_away(seq)) {
+            return false;
+        }
+        self.blocked = None;
         if self.again_live > 0 {
             return true;
         }
@@ -280,7 +286,7 @@ impl State {
     }
 
     /// Puts a message behind everything that is queued now.
-    fn queue(&mut self, at: u32, released: u64) {
+    pub(super) fn queue(&mut self, at: u32, released: u64) {
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
@@ -290,13 +296,27 @@ impl State {
     }
 
     /// Holds a message back until `due`.
-    fn hold(&mut self, at: u32, due: Instant) {
+    pub(super) fn hold(&mut self, at: u32, due: Instant) {
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
         slot.phase = Phase::Deferred { due };
         self.deferred.push(Reverse((due, slot.seq)));
         self.deferred_live += 1;
+    }
+
+    /// Holds back a message of the log, ahead of the cursor and of everything held back before.
+    pub(super) fn defer(&mut self, seq: u64, due: Instant) {
+        self.skip(seq..seq + 1);
+        let at = self.slots.insert(Slot::new(seq, Phase::Ready));
+        self.window.insert(seq, at);
+        self.hold(at, due);
+    }
+
+    /// How often a message was delivered.
+    pub(super) fn attempts(&self, seq: u64) -> u16 {
+        let slot = self.window.get(seq).and_then(|at| self.slots.get(at));
+        slot.map_or(0, |slot| slot.attempts)
     }
 
     /// Adds a message that is not in the log: ready at once, or at `due`.
@@ -319,8 +339,10 @@ impl State {
         }
     }
 
-    /// Requeues what has timed out and what was deferred until now or earlier.
-    pub(super) fn expire(&mut self, now: Instant, released: u64) {
+    /// Requeues what has timed out and what was deferred until now or earlier. Returns what has timed out, and how often
+    /// each was delivered.
+    pub(super) fn expire(&mut self, now: Instant, released: u64) -> Vec<(u64, u16)> {
+        let mut expired = Vec::new();
         let mut overdue = Vec::new();
         for consumer in self.consumers.iter() {
             let first = consumer.list.first().and_then(|at| self.slots.get(at));
@@ -335,6 +357,7 @@ impl State {
                 self.take_back(at);
                 self.timeouts += 1;
                 self.queue(at, released);
+                expired.extend(self.slots.get(at).map(|slot| (slot.seq, slot.attempts)));
             }
             self.consumers.relieved(consumer);
         }
@@ -349,6 +372,7 @@ impl State {
                 self.queue(at, released);
             }
         }
+        expired
     }
 
     fn first_overdue(&self, consumer: u32, now: Instant) -> Option<u32> {
@@ -384,13 +408,16 @@ impl State {
 
     /// Removes a consumer. What it had in flight is ready again at once: nsqd waits for the timeouts instead, and its
     /// users have asked for this since 2014.
-    pub(super) fn unsubscribe(&mut self, consumer: u32, released: u64) {
+    pub(super) fn unsubscribe(&mut self, consumer: u32, released: u64) -> Vec<(u64, u16)> {
+        let mut returned = Vec::new();
         while let Some(at) = self.consumers.get(consumer).and_then(|consumer| consumer.list.first())
         {
             self.take_back(at);
             self.queue(at, released);
+            returned.extend(self.slots.get(at).map(|slot| (slot.seq, slot.attempts)));
         }
         self.consumers.remove(consumer);
+        returned
     }
 
     /// Drops everything: queued, deferred and in flight.
@@ -411,45 +438,8 @@ impl State {
         self.deferred.clear();
         self.deferred_live = 0;
         self.in_flight = 0;
+        self.blocked = None;
         self.consumers.relieve_all();
-    }
-
-    /// Copies of all messages that nobody else keeps: what is live, then what lies ahead.
-    pub(super) fn owed(&self, view: View<'_>, now: Instant, unix_nanos: i64) -> Vec<Owed> {
-        let mut live: Vec<&Slot> = self
-            .slots
-            .iter()
-            .map(|(_, slot)| slot)
-            .filter(|slot| slot.detached.as_ref().is_none_or(|d| d.source.is_none()))
-            .collect();
-        live.sort_by_key(|slot| slot.seq);
-        let live = live.into_iter().filter_map(|slot| {
-            let due = match slot.phase {
-                Phase::Deferred { due } => {
-                    let wait = due.saturating_duration_since(now).as_nanos();
-                    unix_nanos.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
-                }
-                Phase::Ready | Phase::InFlight { .. } => 0,
-            };
-            let (timestamp, body) = match &slot.detached {
-                Some(detached) => (detached.timestamp, detached.body.to_vec()),
-                None => {
-                    let stored = view.log.get(slot.seq)?;
-                    (stored.timestamp, stored.body.to_vec())
-                }
-            };
-            Some(Owed { seq: slot.seq, timestamp, attempts: slot.attempts, due, body })
-        });
-        let is_skipped = |seq: u64| self.skips.iter().any(|skip| skip.contains(&seq));
-        let ahead = view.log.iter(self.cursor, view.released).filter(|s| !is_skipped(s.seq));
-        let ahead = ahead.map(|stored| Owed {
-            seq: stored.seq,
-            timestamp: stored.timestamp,
-            attempts: 0,
-            due: 0,
-            body: stored.body.to_vec(),
-        });
-        live.chain(ahead).collect()
     }
 
     /// Moves the live messages of `range` out of the log, each into a body of its own.
@@ -485,16 +475,21 @@ impl State {
             .map(|(at, slot)| (at, slot.seq, slot.phase))
             .collect();
         for (at, seq, phase) in revoked {
-            match phase {
-                Phase::Ready => self.again_live -= 1,
-                Phase::Deferred { .. } => self.deferred_live -= 1,
-                Phase::InFlight { consumer, .. } => {
-                    self.take_back(at);
-                    self.consumers.relieved(consumer);
-                }
-            }
-            self.window.remove(seq);
-            self.slots.remove(at);
+            self.remove(at, seq, phase);
         }
+    }
+
+    /// Takes a live message away, wherever it is; nobody is told.
+    pub(super) fn remove(&mut self, at: u32, seq: u64, phase: Phase) {
+        match phase {
+            Phase::Ready => self.again_live -= 1,
+            Phase::Deferred { .. } => self.deferred_live -= 1,
+            Phase::InFlight { consumer, .. } => {
+                self.take_back(at);
+                self.consumers.relieved(consumer);
+            }
+        }
+        self.window.remove(seq);
+        self.slots.remove(at);
     }
 }

@@ -113,7 +113,10 @@ impl Consumer {
             channel.set_alarm(&mut inner, now + timeout);
         }
         channel.wake_ready(&feed, &mut inner);
+        let blocked = inner.state.blocked;
+        let cursor = inner.state.cursor;
         drop(inner);
+        channel.fetch(&feed, blocked, cursor);
         self.client.counters.messages.fetch_add(messages, Ordering::Relaxed);
         channel.settle_leftovers(feed, &leftovers);
         Pulled { messages, more }
@@ -196,6 +199,7 @@ impl Settling<'_> {
         if let Some(due) = due {
             self.consumer.channel.set_alarm(inner, due);
         }
+        self.consumer.channel.note_requeue(feed, seq, inner.state.attempts(seq), delay);
         let counters = &self.consumer.client.counters;
         counters.requeued.fetch_add(1, Ordering::Relaxed);
         Ok(())

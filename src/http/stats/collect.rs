@@ -68,7 +68,7 @@ fn show_topic(topic: &Topic, wanted: &Wanted<'_>) -> Option<TopicStats> {
         topic_name: topic.name().to_string(),
         channels: shown.collect(),
         depth: topic.depth(),
-        backend_depth: 0,
+        backend_depth: topic.backend_depth(),
         message_count: topic.message_count(),
         message_bytes: topic.message_bytes(),
         paused: topic.is_paused(),
@@ -87,7 +87,7 @@ fn show_channel(channel: &Channel, wanted: &Wanted<'_>) -> ChannelStats {
     ChannelStats {
         channel_name: channel.name().to_string(),
         depth: counts.depth,
-        backend_depth: 0,
+        backend_depth: counts.backend_depth,
         in_flight_count: counts.in_flight,
         deferred_count: counts.deferred,
         message_count: counts.messages,

@@ -1,0 +1,137 @@
+//! Retention: a topic that keeps messages after every channel has settled them, for channels to come that replay them.
+//!
+//! The topic itself holds a claim on each message that it retains. What is past the bounds is given up a block at a time,
+//! so a little more than was asked for may be kept.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::Engine;
+use super::feed::Feed;
+use super::log::Log;
+use super::topic::Topic;
+use crate::clock;
+use crate::storage::wal::record::Write as _;
+
+/// How often topics look for what is past the bounds.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much of the past a topic keeps; what exceeds any of these is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// The longest time.
+    pub age: Option<Duration>,
+    /// The most bytes of bodies.
+    pub bytes: Option<u64>,
+    /// The most messages.
+    pub messages: Option<u64>,
+}
+
+/// Where a channel that is made begins to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    /// With what is not handed to any channel yet, as NSQ's channels do.
+    #[default]
+    New,
+    /// With the oldest message that is retained.
+    Start,
+    /// With the first message published at this time (nanoseconds since the Unix epoch) or later.
+    Since(i64),
+    /// With the message of this number (the lower 54 bits of its id) or the next one.
+    Offset(u64),
+}
+
+impl Retention {
+    /// Whether anything is to be kept at all.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.age.is_some() || self.bytes.is_some() || self.messages.is_some()
+    }
+
+    /// How many of the log's first messages, of those from `from` on, are past the bounds at `now`.
+    fn surplus(&self, log: &Log, from: u64, now: i64) -> u64 {
+        let blocks = log.sealed_blocks(from);
+        let mut bytes: u64 = blocks.iter().map(|block| block.bytes).sum();
+        let mut messages: u64 = log.count(&(from..log.next()));
+        let oldest = self
+            .age
+            .map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
+        let mut end = from;
+        for block in blocks {
+            let count = log.count(&block.numbers);
+            let is_surplus = self.bytes.is_some_and(|max| bytes > max)
+                || self.messages.is_some_and(|max| messages.saturating_sub(count) >= max)
+                || oldest.is_some_and(|oldest| block.latest < oldest);
+            if !is_surplus {
+                break;
+            }
+            bytes = bytes.saturating_sub(block.bytes);
+            messages = messages.saturating_sub(count);
+            end = block.numbers.end;
+        }
+        end
+    }
+}
+
+impl Engine {
+    /// Gives up what is retained past the bounds, for as long as it is polled.
+    pub(super) async fn trim(&self) {
+        loop {
+            tokio::time::sleep(TRIM_INTERVAL).await;
+            for topic in self.topics() {
+                topic.trim(&self.shared.options.retention);
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// Begins to retain what is published from now on.
+    pub(super) fn begin_retention(&mut self) {
+        let from = self.log.next();
+        self.retained.get_or_insert(from);
+        if let Some(entry) = &self.journal {
+            entry.note(|out, id| out.retained(id, from));
+        }
+    }
+
+    /// Claims newly appended messages for retention.
+    pub(super) fn retain(&self, range: &Range<u64>) {
+        if self.retained.is_some() {
+            self.log.claim(range, 1);
+        }
+    }
+
+    /// Where a channel that is made now begins.
+    pub(super) fn position(&self, replay: Replay) -> u64 {
+        let Some(oldest) = self.retained else { return self.released };
+        let at = match replay {
+            Replay::New => self.released,
+            Replay::Start => oldest,
+            Replay::Offset(seq) => seq,
+            Replay::Since(time) => self.log.first_since(time),
+        };
+        at.clamp(oldest.min(self.released), self.released)
+    }
+}
+
+impl Topic {
+    /// Gives up what is retained past the bounds.
+    fn trim(&self, retention: &Retention) {
+        if self.read().retained.is_none() {
+            return;
+        }
+        let mut feed = self.write();
+        let Some(from) = feed.retained else { return };
+        let end = retention.surplus(&feed.log, from, clock::unix_nanos());
+        if end <= from {
+            return;
+        }
+        feed.retained = Some(end);
+        if let Some(entry) = &feed.journal {
+            entry.note(|out, id| out.retained(id, end));
+        }
+        feed.log.settle(&(from..end));
+        feed.maintain();
+    }
+}

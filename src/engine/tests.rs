@@ -1,0 +1,4 @@
+//! Tests of an engine that writes down what it owes: restarts, overflow, segments, damage.
+
+mod restart;
+mod rig;

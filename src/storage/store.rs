@@ -1,0 +1,227 @@
+//! The store: log, segments and checkpoint of one folder, and how they come together at start.
+//!
+//! At start the checkpoint says what was owed when it was made, the log behind it what has changed since; bodies come from
+//! the log unless a segment has them. Nothing that is found is rewritten: a start that is cut short is started again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::StorageError;
+use super::checkpoint;
+use super::disk::Disk;
+use super::image::{Image, TopicImage};
+use super::io::failed;
+use super::ranges::RangeSet;
+use super::segment::Segments;
+use super::wal::Lsn;
+use super::wal::reader::{Damage, scan};
+use super::wal::record::{Record, TopicId};
+use super::wal::writer::{Wal, WalOptions};
+
+/// The folder's files, open.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// The log.
+    pub(crate) wal: Wal,
+    /// The segments.
+    pub(crate) segments: Segments,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+}
+
+/// Consecutive messages that the log has the bodies of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// When they were published, nanoseconds since the Unix epoch.
+    pub(crate) timestamp: i64,
+    /// Where each body ends.
+    pub(crate) ends: Vec<usize>,
+    /// The bodies.
+    pub(crate) bodies: Vec<u8>,
+}
+
+impl Batch {
+    fn push(&mut self, body: &[u8]) {
+        self.bodies.extend_from_slice(body);
+        self.ends.push(self.bodies.len());
+    }
+
+    /// Body number `at`.
+    pub(crate) fn body(&self, at: usize) -> Option<&[u8]> {
+        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.bodies.get(start..*self.ends.get(at)?)
+    }
+}
+
+/// A topic as it was found.
+#[derive(Debug)]
+pub(crate) struct RecoveredTopic {
+    /// Its number in the log.
+    pub(crate) id: TopicId,
+    /// What it owes.
+    pub(crate) image: TopicImage,
+    /// The bodies that no segment has, by the number of each batch's first message.
+    pub(crate) batches: BTreeMap<u64, Batch>,
+    /// Messages that it owed and that are lost.
+    pub(crate) lost: Vec<Range<u64>>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The topics.
+    pub(crate) topics: Vec<RecoveredTopic>,
+    /// The largest topic number ever given.
+    pub(crate) last_topic: TopicId,
+    /// The log is needed from here on.
+    pub(crate) wal_from: Lsn,
+    /// Parts of the log that could not be read.
+    pub(crate) damage: Vec<Damage>,
+}
+
+impl Store {
+    /// Opens the folder, making it if it is not there.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        options: WalOptions,
+        turned: Arc<dyn Fn(Lsn) + Send + Sync>,
+    ) -> Result<(Self, Recovered), StorageError> {
+        let folder = options.folder.clone();
+        let wrong = |what| {
+            let folder = folder.clone();
+            move |error| failed(what, &folder, error)
+        };
+        disk.create_folder(&folder).map_err(wrong("create"))?;
+        let mut image = load(&*disk, &folder)?;
+        let mut batches: BTreeMap<TopicId, BTreeMap<u64, Batch>> = BTreeMap::new();
+        let found = scan(&*disk, &folder, image.wal_from, &mut |lsn, record| {
+            keep_bodies(&mut batches, &record);
+            image.apply(lsn, &record);
+        })?;
+        let first = image.lsn();
+        let segments = Segments::open(Arc::clone(&disk), &folder).map_err(wrong("list"))?;
+        let wal = Wal::open(Arc::clone(&disk), options, &found, first, turned)
+            .map_err(wrong("write to"))?;
+        let Image { wal_from, last_topic, topics } = image;
+        let topics = topics.into_iter().map(|(id, image)| {
+            let batches = batches.remove(&id).unwrap_or_default();
+            let never_written = found.damage.is_empty();
+            recover(id, image, batches, never_written)
+        });
+        let topics = topics.collect();
+        let recovered = Recovered { topics, last_topic, wal_from, damage: found.damage };
+        Ok((Self { wal, segments, disk, folder }, recovered))
+    }
+
+    /// Replaces the checkpoint, then lets go of the files that it makes superfluous.
+    pub(crate) fn save(&self, image: &Image) -> Result<(), StorageError> {
+        let (path, draft) =
+            (self.folder.join(checkpoint::FILE), self.folder.join(checkpoint::DRAFT));
+        let replace = || {
+            match self.disk.remove(&draft) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let file = self.disk.create(&draft)?;
+            file.write_at(&checkpoint::encode(image), 0)?;
+            file.sync_data()?;
+            self.disk.rename(&draft, &path)?;
+            self.disk.sync_folder(&self.folder)
+        };
+        replace().map_err(|error| failed("write", &path, error))?;
+        let homes = image.topics.values().flat_map(|topic| &topic.homes);
+        let needed = homes.map(|home| home.home.file).collect();
+        self.segments
+            .keep(&needed)
+            .and_then(|()| self.wal.release_before(image.wal_from))
+            .map_err(|error| failed("clean up", &self.folder, error))
+    }
+}
+
+fn load(disk: &dyn Disk, folder: &Path) -> Result<Image, StorageError> {
+    let path = folder.join(checkpoint::FILE);
+    let file = match disk.open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Image::default()),
+        Err(error) => return Err(failed("open", &path, error)),
+    };
+    let read = || {
+        let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| failed("read", &path, error))?;
+    checkpoint::decode(&bytes).ok_or_else(|| StorageError::Damaged {
+        path: path.clone(),
+        offset: 0,
+        reason: "its checksum is wrong or it is of another version".into(),
+    })
+}
+
+fn keep_bodies(batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>, record: &Record<'_>) {
+    match *record {
+        Record::Publish { topic, first, timestamp, bodies } => {
+            let mut batch = Batch { timestamp, ..Batch::default() };
+            bodies.for_each(|body| batch.push(body));
+            batches.entry(topic).or_default().insert(first, batch);
+        }
+        Record::PublishDeferred { topic, seq, timestamp, body, .. } => {
+            let mut batch = Batch { timestamp, ..Batch::default() };
+            batch.push(body);
+            batches.entry(topic).or_default().insert(seq, batch);
+        }
+        Record::TopicGone { topic } => drop(batches.remove(&topic)),
+        _ => {}
+    }
+}
+
+/// Brings what a topic owes together with the bodies that there are.
+fn recover(
+    id: TopicId,
+    mut image: TopicImage,
+    mut batches: BTreeMap<u64, Batch>,
+    never_written: bool,
+) -> RecoveredTopic {
+    let owed = image.owed();
+    image
+        .homes
+        .retain(|home| owed.within(home.base..home.base + u64::from(home.count)).next().is_some());
+    batches.retain(|first, batch| {
+        owed.within(*first..first + batch.ends.len() as u64).next().is_some()
+    });
+    let mut missing = owed;
+    for home in &image.homes {
+        missing.remove(home.base..home.base + u64::from(home.count));
+    }
+    for (first, batch) in &batches {
+        missing.remove(*first..first + batch.ends.len() as u64);
+    }
+    forget(&mut image, &missing);
+    // The checkpoint may know of messages whose records never reached the disk: nobody was told that they were taken.
+    let lost = if never_written { Vec::new() } else { missing.iter().collect() };
+    RecoveredTopic { id, image, batches, lost }
+}
+
+fn forget(image: &mut TopicImage, missing: &RangeSet) {
+    for range in missing.iter() {
+        image.unreleased.remove(range.clone());
+        image.held.retain(|seq, _| !range.contains(seq));
+        if let Some(retained) = &mut image.retained {
+            retained.remove(range.clone());
+        }
+        for channel in image.channels.values_mut() {
+            channel.owed.remove(range.clone());
+            channel.details.retain(|seq, _| !range.contains(seq));
+        }
+    }
+}
