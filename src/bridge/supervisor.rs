@@ -156,6 +156,7 @@ impl Bridge {
             options,
             status: Arc::clone(status),
             settle: Arc::clone(&producers) as Arc<dyn Settle>,
+            stop: None,
         });
         let pace = Pace::of(if rejects { None } else { rates.as_ref() });
         let source = Source::Producers(Arc::clone(&producers));
@@ -211,6 +212,7 @@ impl Bridge {
             options,
             status: Arc::clone(status),
             settle: Arc::clone(&queue) as Arc<dyn Settle>,
+            stop: Some(self.stop.subscribe()),
         });
         let pace = Pace::of(rates.as_ref());
         let source = Source::Queue(queue);
@@ -249,6 +251,7 @@ impl Bridge {
                         settlements: Arc::clone(&settlements),
                         status: Arc::clone(status),
                     }),
+                    stop: None,
                 }))
             }
             // What cannot be an NSQ message cannot be one of another topic either.

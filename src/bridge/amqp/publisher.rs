@@ -14,7 +14,7 @@ use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::confirms::{Confirms, Verdict};
@@ -26,6 +26,7 @@ use crate::bridge::status::Status;
 use crate::bridge::transform::{MessageView, TransformError};
 use crate::clock::{self, Instant};
 use crate::names::MessageId;
+use crate::task::stopped;
 
 /// Told how messages ended. Must not block.
 pub(in crate::bridge) trait Settle: Send + Sync {
@@ -46,6 +47,8 @@ pub(in crate::bridge) struct Publishing {
     pub(in crate::bridge) options: PublishOptions,
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settle: Arc<dyn Settle>,
+    /// Turns true when the route stops; for messages that their source still has, so that none need be waited for.
+    pub(in crate::bridge) stop: Option<watch::Receiver<bool>>,
 }
 
 impl Publishing {
@@ -186,11 +189,19 @@ impl Publisher {
     /// producers have been told.
     async fn wait_for_link(&mut self, inbox: &mut mpsc::Receiver<Vec<Message>>) -> Option<Up> {
         let up = up_or_say(&self.with.link, &self.with.status);
-        tokio::pin!(up);
+        let mut stop = self.with.stop.clone();
+        let stops = async {
+            match &mut stop {
+                Some(stop) => stopped(stop).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(up, stops);
         loop {
             let has_room = self.queue.len() < self.with.options.window.messages as usize;
             tokio::select! {
                 up = &mut up => return Some(up),
+                () = &mut stops => return None,
                 batch = inbox.recv(), if has_room => self.queue.extend(batch?),
             }
         }
