@@ -216,6 +216,12 @@ impl Leveret {
         self.await_addresses_after(seen);
     }
 
+    /// Adds an argument for the next start; of a flag that is given twice, the last one counts.
+    pub(crate) fn add_arg(&mut self, argument: &str) {
+        let argument = self.plan.filled(argument);
+        self.plan.arguments.push(argument);
+    }
+
     fn await_addresses(&mut self) {
         self.await_addresses_after(0);
     }
@@ -246,7 +252,12 @@ impl Drop for Leveret {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the server's last words\n{}", tail(&self.log, 100));
+            // Whoever awaits a count asks for it many times.
+            let log = self.log();
+            let said: Vec<&str> =
+                log.lines().filter(|line| !line.contains(" 200 GET /stats")).collect();
+            let last = &said[said.len().saturating_sub(100)..];
+            eprintln!("--- the server's last words\n{}", last.join("\n"));
         }
     }
 }

@@ -103,9 +103,9 @@ fn id() -> impl Strategy<Value = String> {
 }
 
 /// A size that is nearly always the body's own.
-fn sized(body: Vec<u8>, wrong: Option<i32>) -> Vec<u8> {
+fn sized(body: &[u8], wrong: Option<i32>) -> Vec<u8> {
     let size = wrong.unwrap_or_else(|| i32::try_from(body.len()).unwrap());
-    [&size.to_be_bytes()[..], &body].concat()
+    [&size.to_be_bytes()[..], body].concat()
 }
 
 fn wrong() -> impl Strategy<Value = Option<i32>> {
@@ -117,19 +117,19 @@ fn wrong() -> impl Strategy<Value = Option<i32>> {
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
     (proptest::collection::vec(any::<u8>(), 0..12), wrong())
-        .prop_map(|(body, wrong)| sized(body, wrong))
+        .prop_map(|(body, wrong)| sized(&body, wrong))
 }
 
 fn members() -> impl Strategy<Value = Vec<u8>> {
     (proptest::collection::vec(body(), 0..5), wrong(), wrong()).prop_map(
         |(members, count, size)| {
             let count = count.unwrap_or_else(|| i32::try_from(members.len()).unwrap());
-            sized([&count.to_be_bytes()[..], &members.concat()].concat(), size)
+            sized(&[&count.to_be_bytes()[..], &members.concat()].concat(), size)
         },
     )
 }
 
-fn with(line: String, body: &[u8]) -> Vec<u8> {
+fn with(line: &str, body: &[u8]) -> Vec<u8> {
     [line.as_bytes(), body].concat()
 }
 
@@ -149,12 +149,12 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     let end = prop_oneof![8 => Just("\n"), 1 => Just("\r\n"), 1 => Just(" x\n")];
     prop_oneof![
         6 => (line, end).prop_map(|(line, end)| format!("{line}{end}").into_bytes()),
-        2 => (name(), body()).prop_map(|(topic, body)| with(format!("PUB {topic}\n"), &body)),
-        2 => (name(), members()).prop_map(|(topic, members)| with(format!("MPUB {topic}\n"), &members)),
+        2 => (name(), body()).prop_map(|(topic, body)| with(&format!("PUB {topic}\n"), &body)),
+        2 => (name(), members()).prop_map(|(topic, members)| with(&format!("MPUB {topic}\n"), &members)),
         1 => (name(), number(), body())
-            .prop_map(|(topic, delay, body)| with(format!("DPUB {topic} {delay}\n"), &body)),
-        1 => body().prop_map(|body| with("IDENTIFY\n".to_owned(), &body)),
-        1 => body().prop_map(|body| with("AUTH\n".to_owned(), &body)),
+            .prop_map(|(topic, delay, body)| with(&format!("DPUB {topic} {delay}\n"), &body)),
+        1 => body().prop_map(|body| with("IDENTIFY\n", &body)),
+        1 => body().prop_map(|body| with("AUTH\n", &body)),
     ]
 }
 
