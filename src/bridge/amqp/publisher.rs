@@ -188,7 +188,8 @@ impl Publisher {
         let up = up_or_say(&self.with.link, &self.with.status);
         tokio::pin!(up);
         loop {
-            let has_room = self.queue.len() < self.with.options.window.messages as usize;
+            // A queue's window is all that it takes: nothing more comes once it is full, but for the end of the route.
+            let has_room = self.queue.len() <= self.with.options.window.messages as usize;
             tokio::select! {
                 up = &mut up => return Some(up),
                 batch = inbox.recv(), if has_room => self.queue.extend(batch?),
