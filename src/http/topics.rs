@@ -59,10 +59,10 @@ pub(super) fn create(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     Ok(Reply::Empty)
 }
 
-pub(super) fn delete(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+pub(super) async fn delete(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
     if context.engine.delete_topic(topic_name(&query)?) {
-        Ok(Reply::Empty)
+        persist(context).await
     } else {
         Err(Refusal::missing("TOPIC_NOT_FOUND"))
     }
@@ -93,11 +93,11 @@ pub(super) fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refu
     Ok(Reply::Empty)
 }
 
-pub(super) fn delete_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+pub(super) async fn delete_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
     let (topic, channel) = with_channel(context, &query)?;
     if topic.delete_channel(channel) {
-        Ok(Reply::Empty)
+        persist(context).await
     } else {
         Err(Refusal::missing("CHANNEL_NOT_FOUND"))
     }
@@ -117,7 +117,8 @@ pub(super) async fn set_channel_paused(
     persist(context).await
 }
 
-/// Has a pause written down, off the threads that serve requests.
+/// Has a pause or a deletion written down, off the threads that serve requests. nsqd writes a deletion later, so that a
+/// crash may bring back what was deleted.
 async fn persist(context: &Context) -> Result<Reply, Refusal> {
     let persist = Arc::clone(&context.persist);
     let written = tokio::task::spawn_blocking(move || persist()).await;

@@ -8,6 +8,8 @@
 
 mod reader;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

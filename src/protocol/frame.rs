@@ -127,6 +127,8 @@ pub fn read_message(data: &[u8]) -> Option<MessageData<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,5 +152,56 @@ mod tests {
         assert_eq!(read_frame(&out, 8), Err(FrameError::Size(0x22)));
         assert_eq!(read_frame(b"\0\0\0\x04\0\0\0\x09", 8), Err(FrameError::Type(9)));
         assert_eq!(read_message(b"short"), None);
+    }
+    /// Reads all frames of `pieces` as a client does: `(type, data)`, and the error that ends them.
+    fn read<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<(FrameType, Vec<u8>)>, Option<FrameError>) {
+        let (mut buffer, mut frames) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                match read_frame(&buffer, 64) {
+                    Ok(Some((frame, length))) => {
+                        frames.push((frame.kind, frame.data.to_vec()));
+                        buffer.drain(..length);
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        }
+        (frames, None)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_cut_anywhere_are_read_the_same(
+            bodies in proptest::collection::vec((0_u32..3, proptest::collection::vec(any::<u8>(), 0..40)), 0..5),
+            spoil in proptest::option::of((0_usize..200, any::<u8>())),
+        ) {
+            let mut stream = Vec::new();
+            for (kind, body) in &bodies {
+                match kind {
+                    0 => push_response(&mut stream, body),
+                    1 => push_error(&mut stream, body),
+                    _ => push_message(&mut stream, MessageId(7), -1, 1, &body[..body.len() / 2]),
+                }
+            }
+            let is_spoilt = match spoil.and_then(|(at, byte)| Some((stream.get_mut(at)?, byte))) {
+                Some((place, byte)) => std::mem::replace(place, byte) != byte,
+                None => false,
+            };
+            let whole = read([&stream[..]]);
+            prop_assert!(is_spoilt || (whole.0.len() == bodies.len() && whole.1.is_none()));
+            for (kind, data) in &whole.0 {
+                prop_assert!(is_spoilt || *kind != FrameType::Message || read_message(data).is_some());
+            }
+            prop_assert_eq!(&read(stream.chunks(1)), &whole);
+            for cut in 0..=stream.len() {
+                let (first, second) = stream.split_at(cut);
+                prop_assert_eq!(&read([first, second]), &whole);
+            }
+        }
     }
 }

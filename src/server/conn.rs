@@ -217,6 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.stop_at.is_some_and(|at| at <= now) {
             return Some("node stops");
         }
+        // Before the heartbeat, which is output of this moment.
+        if !self.has_output() {
+            self.wrote = now;
+        }
         let interval = self.session.heartbeat();
         match (interval, self.beat) {
             (None, _) => self.beat = None,
@@ -228,9 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             (Some(interval), _) => self.beat = Some((now, interval)),
         }
-        if !self.has_output() {
-            self.wrote = now;
-        } else if interval.is_some_and(|interval| self.wrote + interval <= now) {
+        if self.has_output() && interval.is_some_and(|interval| self.wrote + interval <= now) {
             return Some("client does not read");
         }
         let silence = self.session.silence_max()?;

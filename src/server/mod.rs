@@ -12,6 +12,8 @@ mod conn;
 mod listener;
 mod replies;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -21,6 +21,7 @@ mod support;
 mod bad_input;
 mod broker;
 mod chaos;
+mod edges;
 mod limits;
 mod nsq_basics;
 mod nsq_clients;

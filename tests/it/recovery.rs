@@ -1,11 +1,12 @@
 //! What survives when the network fails or Leveret itself goes, with real clients at work.
 
 use crate::support::drivers::{Library, bodies, expected, pika};
+use crate::support::nsq::Client;
 use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
 use crate::support::site::{await_state, plan};
 use crate::support::traffic::{NAMES, ROUTES, Traffic, steady_port};
-use crate::support::{unique, wait};
+use crate::support::{stats, unique, wait};
 
 /// What a test does to the connection between Leveret and the broker.
 fn survives(harm: impl Fn(&Proxy)) {
@@ -113,4 +114,22 @@ fn what_is_owed_at_a_clean_stop_under_load_comes_after_the_restart() {
     server.signal("TERM");
     server.await_log("stopped");
     assert!(!server.log().contains("did not settle"), "within its time");
+}
+
+#[test]
+fn a_clean_stop_does_not_wait_for_a_broker_that_is_away() {
+    let route = "routes:\n  - { name: away, from: { nsq: { topic: t, channel: c } }, \
+                 to: { amqp: { exchange: \"\", routing_key: q } }, mode: queued }\n";
+    let mut server = plan("amqp://127.0.0.1:1", route).start();
+    await_state(&server, "away", "waiting");
+    // More than the route's window: what it has taken fills it.
+    let mut client = Client::connect(server.tcp());
+    for _ in 0..5 {
+        client.publish_many("t", &[&b"x"[..]; 500]);
+    }
+    stats::await_counts(server.http(), "t", "c", [1500, 1000, 0]);
+    assert!(server.stop().success());
+    assert!(!server.log().contains("did not settle"), "at once");
+    server.restart();
+    stats::await_counts(server.http(), "t", "c", [1500, 1000, 0]);
 }

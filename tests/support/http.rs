@@ -40,6 +40,12 @@ pub(crate) fn post(at: SocketAddr, path: &str, body: &[u8]) -> Response {
     request(at, "POST", path, &[], body)
 }
 
+/// An order without a body, such as `/topic/create?topic=t`, which is to be carried out. Names may hold a bare `#`.
+pub(crate) fn done(at: SocketAddr, path: &str) {
+    let answer = post(at, &path.replace('#', "%23"), b"");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+}
+
 pub(crate) fn request(
     at: SocketAddr,
     method: &str,

@@ -105,7 +105,7 @@ pub(crate) struct Leveret {
 impl Leveret {
     /// `leveret nsqd` on free ports with its data in the scratch folder; or, if `NSQD` is set, that binary.
     pub(crate) fn nsqd() -> Plan {
-        let other = std::env::var_os("NSQD").map(PathBuf::from);
+        let other = other();
         let own = other.is_none();
         let plan = Self::plan(other.unwrap_or_else(binary));
         let plan = if own { plan.arg("nsqd") } else { plan };
@@ -183,11 +183,22 @@ impl Leveret {
     /// SIGTERM, and its end awaited.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.end()
+    }
+
+    /// Its end awaited, which something has asked for.
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server runs");
         end_of(&mut child).unwrap_or_else(|| {
             kill_and_reap(&mut child);
-            panic!("SIGTERM did not end it")
+            panic!("it did not end")
         })
+    }
+
+    /// Whether it runs still.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut().expect("the server was not stopped");
+        child.try_wait().expect("a child can be waited for").is_none()
     }
 
     /// SIGKILL, as a crash.
@@ -203,6 +214,12 @@ impl Leveret {
         let seen = self.log().len();
         self.child = Some(self.plan.spawn(&self.log));
         self.await_addresses_after(seen);
+    }
+
+    /// Adds an argument for the next start; of a flag that is given twice, the last one counts.
+    pub(crate) fn add_arg(&mut self, argument: &str) {
+        let argument = self.plan.filled(argument);
+        self.plan.arguments.push(argument);
     }
 
     fn await_addresses(&mut self) {
@@ -235,9 +252,24 @@ impl Drop for Leveret {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the server's last words\n{}", tail(&self.log, 100));
+            // Whoever awaits a count asks for it many times.
+            let log = self.log();
+            let said: Vec<&str> =
+                log.lines().filter(|line| !line.contains(" 200 GET /stats")).collect();
+            let last = &said[said.len().saturating_sub(100)..];
+            eprintln!("--- the server's last words\n{}", last.join("\n"));
         }
     }
+}
+
+/// The binary of another nsqd that is asked instead.
+fn other() -> Option<PathBuf> {
+    std::env::var_os("NSQD").map(PathBuf::from)
+}
+
+/// Whether [`Leveret::nsqd`] is not Leveret: for the few cases in which Leveret does better on purpose.
+pub(crate) fn is_nsqd() -> bool {
+    other().is_some()
 }
 
 fn binary() -> PathBuf {

@@ -6,6 +6,7 @@
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
 //! | [`http`] | one HTTP request at a time |
+//! | [`stats`] | what `/stats` says of topics, channels and clients |
 //! | [`proxy`] | a TCP relay that can be cut or fall silent |
 //! | [`site`] | a node with routes to the shared broker, and what it says of them |
 //! | [`traffic`] | real clients at both ends of every kind of route, for as long as a test harms something |
@@ -19,6 +20,7 @@ pub(crate) mod nsq;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
 pub(crate) mod site;
+pub(crate) mod stats;
 pub(crate) mod traffic;
 pub(crate) mod wait;
 

@@ -65,8 +65,7 @@ impl Client {
     /// Connects, subscribes, and is ready for `rdy` messages.
     pub(crate) fn subscribed(at: SocketAddr, topic: &str, channel: &str, rdy: u32) -> Self {
         let mut client = Self::connect(at);
-        client.sub(topic, channel);
-        client.rdy(rdy);
+        client.consume(topic, channel, rdy);
         client
     }
 
@@ -110,6 +109,12 @@ impl Client {
     pub(crate) fn publish_many(&mut self, topic: &str, bodies: &[&[u8]]) {
         self.command_with(&format!("MPUB {topic}"), &mpub_body(bodies));
         self.ok();
+    }
+
+    /// Subscribes and is ready for `rdy` messages.
+    pub(crate) fn consume(&mut self, topic: &str, channel: &str, rdy: u32) {
+        self.sub(topic, channel);
+        self.rdy(rdy);
     }
 
     pub(crate) fn sub(&mut self, topic: &str, channel: &str) {
@@ -199,6 +204,25 @@ impl Client {
         }
     }
 
+    /// Awaits this error and the end of the connection behind it.
+    pub(crate) fn fatal(&mut self, text: &str) {
+        assert_eq!(self.error(), text);
+        self.closed();
+    }
+
+    /// Awaits that the server closes, and gives what it sent before.
+    pub(crate) fn until_closed(&mut self) -> Vec<Frame> {
+        let until = Instant::now() + PATIENCE;
+        let mut frames = Vec::new();
+        loop {
+            match self.next(until.saturating_duration_since(Instant::now())) {
+                Next::Frame(frame) => frames.push(frame),
+                Next::Closed => return frames,
+                Next::Nothing => panic!("the connection was to be closed, and is open: {frames:?}"),
+            }
+        }
+    }
+
     /// Awaits that the server closes, having sent nothing more.
     pub(crate) fn closed(&mut self) {
         match self.next(PATIENCE) {
@@ -264,6 +288,11 @@ fn message(data: &[u8]) -> Message {
         id: String::from_utf8_lossy(&head[10..]).into_owned(),
         body: body.to_vec(),
     }
+}
+
+/// A line and a size behind it, which may be any.
+pub(crate) fn declared(line: &str, size: i32) -> Vec<u8> {
+    [line.as_bytes(), b"\n", &size.to_be_bytes()].concat()
 }
 
 /// The body of an MPUB, without the size before it.

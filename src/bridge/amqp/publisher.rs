@@ -198,7 +198,8 @@ impl Publisher {
         };
         tokio::pin!(up, stops);
         loop {
-            let has_room = self.queue.len() < self.with.options.window.messages as usize;
+            // A queue's window is all that it takes: nothing more comes once it is full, but for the end of the route.
+            let has_room = self.queue.len() <= self.with.options.window.messages as usize;
             tokio::select! {
                 up = &mut up => return Some(up),
                 () = &mut stops => return None,

@@ -395,6 +395,22 @@ fn an_upstream_learns_how_its_messages_end() {
     assert_eq!(*audience.borrow(), 0);
 }
 
+/// nsqd goes on with 0 and 1: a client that gives up after so many attempts would begin anew.
+#[test]
+fn edge_081_attempts_stay_at_their_highest() {
+    let engine = engine();
+    let topic = engine.topic("t").unwrap();
+    let (consumer, _) = subscribe(&topic, "c", 1);
+    let upstream = Arc::<Far>::default() as Arc<dyn Upstream>;
+    let far_gone = Offer { attempts: u16::MAX - 2, ..offer(1, 1) };
+    topic.offer(Some("c"), &[far_gone], &upstream);
+    for attempts in [u16::MAX - 1, u16::MAX, u16::MAX, u16::MAX] {
+        let got = pull(&consumer);
+        assert_eq!(got[0].attempts, attempts);
+        consumer.settle(clock::now()).requeue(&got[0].id, Duration::ZERO).unwrap();
+    }
+}
+
 #[test]
 fn an_offer_to_all_channels_is_one_message_with_one_id() {
     let engine = engine();
