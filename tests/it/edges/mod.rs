@@ -8,6 +8,7 @@ mod connection;
 mod delivery;
 mod ephemeral;
 mod identify;
+mod persistence;
 mod publishing;
 mod restart;
 mod settling;
