@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::leveret::Leveret;
+use crate::support::leveret::{Leveret, is_nsqd};
 use crate::support::nsq::Client;
 use crate::support::wait::until_true;
 use crate::support::{http, stats};
@@ -82,5 +82,10 @@ fn edge_093_what_is_too_much_for_an_ephemeral_one_is_dropped_and_counted() {
     assert_eq!(stats::channel(server.http(), "t", CHANNEL)["message_count"], 20);
     let mut consumer = Client::subscribed(server.tcp(), "t", CHANNEL, 10);
     let came: Vec<String> = (0..5).map(|_| consumer.message().text()).collect();
-    assert_eq!(came, bodies[..5], "the newest are dropped");
+    if is_nsqd() {
+        // The topic has overflowed to disk too, which mixes its order.
+        assert!(came.iter().all(|body| bodies.contains(body)), "{came:?}");
+    } else {
+        assert_eq!(came, bodies[..5], "the newest are dropped");
+    }
 }
