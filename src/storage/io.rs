@@ -75,35 +75,3 @@ fn sync_folder(folder: &Path) -> Result<(), StorageError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     open_folder(folder)?.sync_all().map_err(|error| failed("sync", folder, error))
 }
-
-/// A new file for reading and writing.
-pub(super) fn create_new(path: &Path) -> io::Result<File> {
-    std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)
-}
-
-/// A file that is there, for reading and writing.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    std::fs::OpenOptions::new().read(true).write(true).open(path)
-}
-
-/// The names of a folder's files. One that is not UTF-8 is none of ours.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    entries.filter_map(io::Result::transpose).collect()
-}
-
-/// Makes a folder and those above it.
-pub(super) fn create_all(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)
-}
-
-/// Gives a file another name; the folder is the caller's to sync.
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    #[allow(clippy::disallowed_methods, reason = "the caller syncs the folder")]
-    std::fs::rename(from, to)
-}
-
-/// Deletes a file; the folder is the caller's to sync.
-pub(super) fn remove_file(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
-}

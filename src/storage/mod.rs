@@ -11,8 +11,9 @@ mod io;
 mod lock;
 pub mod metadata;
 pub mod ranges;
-pub(crate) mod real_disk;
 pub mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
 pub(crate) mod store;
 pub mod wal;
 

@@ -185,6 +185,7 @@ pub(crate) const ONLY: &[Only] = &[
         paths: &["std::fs", "tokio::fs"],
         within: &[
             "src/storage/io.rs",
+            "src/storage/disk.rs",
             "src/config/",
             "src/config.rs",
             "src/tools/",
