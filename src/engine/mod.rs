@@ -29,7 +29,9 @@ pub use channel::{
     Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PullLimit, Pulled,
     SettleError, Settling, SubscribeError, Subscriber,
 };
-pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed};
+pub use client::{
+    AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, TlsIdentity,
+};
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
