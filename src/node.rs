@@ -3,13 +3,15 @@
 //! Start: lock the data folder, bind the ports, load what is kept, then serve; nothing has happened yet when one of the
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
+mod doors;
+mod secure;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -25,6 +27,8 @@ use crate::storage::wal::writer::WalOptions;
 use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
 use crate::telemetry::logs;
+use doors::Doors;
+use secure::Security;
 
 /// nsqd's default time between heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -55,10 +59,16 @@ pub enum NodeError {
     /// The data folder.
     #[error("{0}")]
     Storage(#[from] StorageError),
+    /// TLS towards clients.
+    #[error("failed to build TLS config - {0}")]
+    Tls(String),
+    /// The auth servers cannot be asked.
+    #[error("failed to build client TLS config - {0}")]
+    Auth(String),
     /// A port cannot be had.
     #[error("cannot listen on {address} ({option}): {source}")]
     Listen {
-        /// `host:port`.
+        /// `host:port`, or a path.
         address: String,
         /// The option that says so.
         option: &'static str,
@@ -154,11 +164,8 @@ impl Kept {
 async fn serve(plan: Plan) -> Result<(), NodeError> {
     let nsqd = &plan.config.nsqd;
     let kept = Kept::open(&plan)?;
-    let tcp = listen(&nsqd.tcp_address, "tcp_address").await?;
-    let http = match &nsqd.http_address {
-        Some(address) => Some(listen(address, "http_address").await?),
-        None => None,
-    };
+    let security = Security::load(nsqd)?;
+    let doors = Doors::open(nsqd, &security).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
@@ -182,19 +189,19 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
         spawn("metadata", keep_metadata(kept, engine, stop))
     });
-    let http = match http {
-        Some(listener) => {
-            let node = who(nsqd, hostname, &tcp, &listener)?;
-            let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
-            context.routes = bridge.view();
-            context.persist = persist(kept.clone(), &engine);
-            context.health = health(&engine);
-            Some(serve_http(listener, context, stop.subscribe())?)
-        }
-        None => None,
-    };
-    tracing::info!("TCP: listening on {}", tcp.local_addr()?);
-    let options = Arc::new(server_options(&plan.config));
+    let mut serving = Vec::new();
+    if doors.has_http() {
+        let node = doors.node(nsqd, hostname)?;
+        let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
+        context.routes = bridge.view();
+        context.persist = persist(kept.clone(), &engine);
+        context.health = health(&engine);
+        let both = (doors.http, doors.https);
+        serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
+    }
+    let tcp = doors.tcp;
+    tracing::info!("TCP: listening on {}", tcp.local_address()?);
+    let options = Arc::new(server_options(&plan.config, &security));
     let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
 
     let signal = tokio::select! {
@@ -205,7 +212,7 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     stop.send_replace(true);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
-    if let Some(http) = http {
+    for http in serving {
         report("http", http.await);
     }
     if let Some(keeping) = keeping {
@@ -224,28 +231,6 @@ fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(task, %error, "task failed");
     }
-}
-
-async fn listen(address: &str, option: &'static str) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|source| NodeError::Listen {
-        address: address.to_owned(),
-        option,
-        source,
-    })
-}
-
-fn serve_http(
-    listener: TcpListener,
-    context: http::Context,
-    mut stop: watch::Receiver<bool>,
-) -> Result<tokio::task::JoinHandle<()>, NodeError> {
-    tracing::info!("HTTP: listening on {}", listener.local_addr()?);
-    Ok(spawn("http", async move {
-        let shutdown = async move { stopped(&mut stop).await };
-        if let Err(error) = http::serve(listener, Arc::new(context), shutdown).await {
-            tracing::error!(%error, "HTTP ended");
-        }
-    }))
 }
 
 /// Writes the list of topics and channels down whenever it changes, once for all changes that came meanwhile.
@@ -307,18 +292,6 @@ fn health(engine: &Arc<Engine>) -> http::Health {
     })
 }
 
-fn who(
-    nsqd: &NsqdConfig,
-    hostname: String,
-    tcp: &TcpListener,
-    http: &TcpListener,
-) -> Result<http::Node, NodeError> {
-    let broadcast = nsqd.broadcast_address.clone().unwrap_or_else(|| hostname.clone());
-    let tcp_port = i32::from(tcp.local_addr()?.port());
-    let http_port = i32::from(http.local_addr()?.port());
-    Ok(http::Node::starting(broadcast, hostname, tcp_port, http_port))
-}
-
 fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
     http::Limits {
         max_msg_size: nsqd.max_msg_size,
@@ -327,11 +300,11 @@ fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
         max_heartbeat_interval: nsqd.max_heartbeat_interval,
         max_output_buffer_size: nsqd.max_output_buffer_size,
         max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
-        ..http::Limits::default()
+        max_deflate_level: nsqd.max_deflate_level,
     }
 }
 
-fn server_options(config: &NodeConfig) -> server::Options {
+fn server_options(config: &NodeConfig, security: &Security) -> server::Options {
     let nsqd = &config.nsqd;
     let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
     server::Options {
@@ -349,14 +322,13 @@ fn server_options(config: &NodeConfig) -> server::Options {
             max_output_buffer_size: signed(nsqd.max_output_buffer_size),
             max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
             min_output_buffer_timeout: nsqd.min_output_buffer_timeout,
-            // TLS, compression and AUTH are not served yet; clients that ask are told so by the reply.
-            tls: false,
-            deflate: false,
-            max_deflate_level: 6,
-            snappy: false,
-            auth_required: false,
-            topology_region: String::new(),
-            topology_zone: String::new(),
+            tls: security.tls.is_some(),
+            deflate: nsqd.deflate,
+            max_deflate_level: nsqd.max_deflate_level.into(),
+            snappy: nsqd.snappy,
+            auth_required: security.has_auth(),
+            topology_region: nsqd.topology_region.clone(),
+            topology_zone: nsqd.topology_zone.clone(),
         },
         defaults: Settings {
             heartbeat_interval: Some(HEARTBEAT),
@@ -367,6 +339,7 @@ fn server_options(config: &NodeConfig) -> server::Options {
         },
         max_channel_consumers: usize::try_from(nsqd.max_channel_consumers).unwrap_or(usize::MAX),
         shutdown_timeout: config.shutdown_timeout,
+        secure: security.for_clients(),
     }
 }
 

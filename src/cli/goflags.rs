@@ -19,6 +19,10 @@ pub enum Kind {
     Text,
     /// Any text; every occurrence counts.
     Texts,
+    /// As [`Kind::Bool`], or this word in any case.
+    BoolOr(&'static str),
+    /// One of these words, in any case.
+    Word(&'static [&'static str]),
 }
 
 /// One flag of a program.
@@ -139,7 +143,7 @@ pub fn parse(flags: &[Flag], args: &[String]) -> Result<Given, FlagError> {
         };
         let value = match value {
             Some(value) => value.to_owned(),
-            None if flag.kind == Kind::Bool => "true".to_owned(),
+            None if matches!(flag.kind, Kind::Bool | Kind::BoolOr(_)) => "true".to_owned(),
             None => args.next().ok_or_else(|| FlagError::Missing(name.into()))?.clone(),
         };
         check(flag, &value)?;
@@ -155,11 +159,14 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
         Kind::Int => parse_int(value).is_some(),
         Kind::Duration => parse_duration(value).is_some(),
         Kind::Text | Kind::Texts => true,
+        Kind::BoolOr(word) => parse_bool(value).is_some() || value.eq_ignore_ascii_case(word),
+        Kind::Word(words) => words.iter().any(|word| value.eq_ignore_ascii_case(word)),
     };
     if is_good {
         return Ok(());
     }
-    let what = if flag.kind == Kind::Bool { "boolean " } else { "" };
+    let is_bool = matches!(flag.kind, Kind::Bool | Kind::BoolOr(_));
+    let what = if is_bool { "boolean " } else { "" };
     Err(FlagError::Invalid {
         what,
         value: value.into(),
@@ -246,11 +253,11 @@ pub fn usage(program: &str, flags: &[Flag]) -> String {
     let mut text = format!("Usage of {program}:\n");
     for flag in flags {
         let kind = match flag.kind {
-            Kind::Bool => "",
+            Kind::Bool | Kind::BoolOr(_) => "",
             Kind::Int => " int",
             Kind::Duration => " duration",
             Kind::Text => " string",
-            Kind::Texts => " value",
+            Kind::Texts | Kind::Word(_) => " value",
         };
         let default = if flag.default.is_empty() {
             String::new()

@@ -175,13 +175,19 @@ fn run_nsqd(flags: &[String]) -> ExitCode {
             let notes =
                 idle.into_iter().map(|name| format!("--{name} has no effect here")).collect();
             let routes = Vec::new();
-            run(Plan { config, routes, log_level: None, makes_data_path: false, notes })
+            let plan = Plan { config, routes, log_level: None, makes_data_path: false, notes };
+            match node::run(plan) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail_as_nsqd(&error.to_string()),
+            }
         }
-        Err(error) => {
-            say_error(&format!("FATAL: failed to instantiate nsqd - {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail_as_nsqd(&error.to_string()),
     }
+}
+
+fn fail_as_nsqd(error: &str) -> ExitCode {
+    say_error(&format!("FATAL: failed to instantiate nsqd - {error}"));
+    ExitCode::FAILURE
 }
 
 fn run(plan: Plan) -> ExitCode {

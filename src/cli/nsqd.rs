@@ -1,4 +1,6 @@
-//! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them.
+//! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them, and a few of Leveret's own.
+
+mod secure;
 
 use std::path::PathBuf;
 
@@ -9,7 +11,10 @@ const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'sta
     Flag { name, kind, default, help }
 }
 
-/// All of them, in nsqd's order.
+/// The versions that `--tls-min-version` takes; nothing is the default.
+const TLS_VERSIONS: &[&str] = &["", "tls1.0", "tls1.1", "tls1.2", "tls1.3"];
+
+/// All of them, in the order of their names.
 pub const FLAGS: &[Flag] = &[
     flag(
         "auth-http-address",
@@ -22,6 +27,12 @@ pub const FLAGS: &[Flag] = &[
         Kind::Text,
         "\"get\"",
         "HTTP method to use for auth server requests",
+    ),
+    flag(
+        "auth-stale-if-error",
+        Kind::Duration,
+        "",
+        "duration for which an expired answer is used while no auth server can be reached (not in nsqd)",
     ),
     flag(
         "broadcast-address",
@@ -202,13 +213,13 @@ pub const FLAGS: &[Flag] = &[
     flag("tls-key", Kind::Text, "", "path to key file"),
     flag(
         "tls-min-version",
-        Kind::Text,
+        Kind::Word(TLS_VERSIONS),
         "",
         "minimum SSL/TLS version acceptable ('tls1.0', 'tls1.1', 'tls1.2', or 'tls1.3')",
     ),
     flag(
         "tls-required",
-        Kind::Text,
+        Kind::BoolOr("tcp-https"),
         "",
         "require TLS for client connections (true, false, tcp-https)",
     ),
@@ -227,20 +238,14 @@ pub const FLAGS: &[Flag] = &[
 
 /// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
 const WITHOUT_EFFECT: &[&str] = &[
-    "deflate",
     "e2e-processing-latency-percentile",
     "e2e-processing-latency-window-time",
     "enable-experiment",
-    "http-client-connect-timeout",
-    "http-client-request-timeout",
-    "https-address",
     "log-prefix",
     "lookupd-tcp-address",
     "max-bytes-per-file",
-    "max-deflate-level",
     "queue-scan-selection-count",
     "queue-scan-worker-pool-max",
-    "snappy",
     "statsd-address",
     "statsd-exclude-ephemeral",
     "statsd-interval",
@@ -248,24 +253,12 @@ const WITHOUT_EFFECT: &[&str] = &[
     "statsd-prefix",
     "statsd-udp-packet-size",
     "sync-every",
-    "topology-region",
-    "topology-zone",
     "verbose",
     "worker-id",
 ];
 
 /// Flags whose effect a user relies on for safety: without it the node does not start.
-const REFUSED: &[&str] = &[
-    "auth-http-address",
-    "auth-http-request-method",
-    "config",
-    "tls-cert",
-    "tls-client-auth-policy",
-    "tls-key",
-    "tls-min-version",
-    "tls-required",
-    "tls-root-ca-file",
-];
+const REFUSED: &[&str] = &["config"];
 
 /// Why the flags cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -307,6 +300,7 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     }
     sizes(given, &mut node)?;
     durations(given, &mut node);
+    secure::configure(given, &mut node.nsqd)?;
     let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
     Ok((node, idle))
 }
@@ -399,7 +393,8 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_refused() {
         assert_eq!(run("--node-id=1024").unwrap_err().to_string(), "--node-id must be [0,1024)");
-        assert_eq!(run("--tls-required=true"), Err(NsqdFlagError::Unsupported("tls-required")));
+        assert_eq!(run("--config=x"), Err(NsqdFlagError::Unsupported("config")));
+        assert!(run("--tls-required=true").is_err());
         assert!(run("--max-msg-size=-1").is_err());
         assert!(run("--log-level=loud").is_err());
     }
@@ -409,6 +404,8 @@ mod tests {
         let file = include_str!("nsqd.rs");
         let (_, code) = file.split_once("/// What the flags come to").unwrap();
         let (code, _) = code.split_once("#[cfg(test)]").unwrap();
+        let (secure, _) = include_str!("nsqd/secure.rs").split_once("#[cfg(test)]").unwrap();
+        let code = [code, secure].concat();
         for flag in FLAGS.iter().filter(|flag| flag.name != "version") {
             let is_listed = WITHOUT_EFFECT.contains(&flag.name) || REFUSED.contains(&flag.name);
             assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);

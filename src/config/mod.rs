@@ -19,6 +19,8 @@ mod node_file;
 mod route_file;
 mod route_options;
 mod section;
+mod secure;
+mod secure_file;
 mod suggest;
 mod tree;
 mod units;
@@ -31,6 +33,7 @@ pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
 pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
+pub use secure::{AuthConfig, HttpMethod, SecureError, TlsConfig, TlsRequired, TlsVersion};
 
 use crate::bridge::route::Route;
 use error::{Report, Spot};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
 use crate::engine::Level;
 
@@ -39,10 +40,12 @@ impl Default for NodeConfig {
 pub struct NsqdConfig {
     /// Part of message ids, 0 to 1023; derived from the host's name if `None`.
     pub node_id: Option<u16>,
-    /// `host:port` of the NSQ protocol; port 0 takes a free one.
+    /// `host:port` of the NSQ protocol, or the path of a unix socket; port 0 takes a free one.
     pub tcp_address: String,
-    /// `host:port` of the HTTP API; port 0 takes a free one. `None` switches it off.
+    /// The same for the HTTP API. `None` switches it off.
     pub http_address: Option<String>,
+    /// `host:port` of the HTTP API in TLS, served if there is a certificate. `None` switches it off.
+    pub https_address: Option<String>,
     /// The host under which others reach this node; the host's name if `None`.
     pub broadcast_address: Option<String>,
     /// The port to announce for the NSQ protocol; 0 is the real one.
@@ -84,6 +87,24 @@ pub struct NsqdConfig {
     pub output_buffer_timeout: Duration,
     /// Most consumers of a channel on this node; 0 is no bound.
     pub max_channel_consumers: u32,
+    /// TLS towards clients.
+    pub tls: TlsConfig,
+    /// Who says what clients may do.
+    pub auth: AuthConfig,
+    /// For a connection to an auth server or nsqlookupd to be open.
+    pub http_client_connect_timeout: Duration,
+    /// For the whole answer of one.
+    pub http_client_request_timeout: Duration,
+    /// Whether clients may have Deflate.
+    pub deflate: bool,
+    /// The highest level of it, 1 to 9.
+    pub max_deflate_level: u8,
+    /// Whether clients may have Snappy.
+    pub snappy: bool,
+    /// A larger domain that this node is part of; empty if unknown.
+    pub topology_region: String,
+    /// A failure domain that this node is part of; empty if unknown.
+    pub topology_zone: String,
 }
 
 impl Default for NsqdConfig {
@@ -92,6 +113,7 @@ impl Default for NsqdConfig {
             node_id: None,
             tcp_address: "127.0.0.1:4150".to_owned(),
             http_address: Some("127.0.0.1:4151".to_owned()),
+            https_address: Some("127.0.0.1:4152".to_owned()),
             broadcast_address: None,
             broadcast_tcp_port: 0,
             broadcast_http_port: 0,
@@ -112,6 +134,15 @@ impl Default for NsqdConfig {
             min_output_buffer_timeout: Duration::from_millis(25),
             output_buffer_timeout: Duration::from_millis(250),
             max_channel_consumers: 0,
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
+            http_client_connect_timeout: Duration::from_secs(2),
+            http_client_request_timeout: Duration::from_secs(5),
+            deflate: true,
+            max_deflate_level: 6,
+            snappy: true,
+            topology_region: String::new(),
+            topology_zone: String::new(),
         }
     }
 }

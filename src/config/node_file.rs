@@ -7,18 +7,27 @@ use std::time::Duration;
 use super::error::{Report, Spot};
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use super::section::{Field, Keys, Section};
+use super::secure_file;
 use crate::bridge::broker::{BrokerOptions, BrokerUri};
 
 pub(super) const ROOT: &Keys = &["bridges", "brokers", "log", "nsqd", "shutdown_timeout"];
 
 pub(super) const NSQD: &Keys = &[
+    "auth_http_addresses",
+    "auth_http_request_method",
+    "auth_stale_if_error",
     "broadcast_address",
     "broadcast_http_port",
     "broadcast_tcp_port",
     "data_path",
+    "deflate",
     "http_address",
+    "http_client_connect_timeout",
+    "http_client_request_timeout",
+    "https_address",
     "max_body_size",
     "max_channel_consumers",
+    "max_deflate_level",
     "max_heartbeat_interval",
     "max_msg_size",
     "max_msg_timeout",
@@ -32,8 +41,17 @@ pub(super) const NSQD: &Keys = &[
     "msg_timeout",
     "node_id",
     "output_buffer_timeout",
+    "snappy",
     "sync_timeout",
     "tcp_address",
+    "tls_cert",
+    "tls_client_auth_policy",
+    "tls_key",
+    "tls_min_version",
+    "tls_required",
+    "tls_root_ca_file",
+    "topology_region",
+    "topology_zone",
 ];
 
 pub(super) const BROKER: &Keys = &[
@@ -129,6 +147,7 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
         &mut config.max_channel_consumers,
         consumers.and_then(|field| field.integer(0..=u32::MAX, report)),
     );
+    secure_file::read(&section, base, config, report);
     nsqd_rules(&section, config, report);
 }
 
@@ -137,13 +156,17 @@ fn nsqd_identity(section: &Section<'_>, base: &Path, config: &mut NsqdConfig, re
         config.node_id = field.integer(0..=1023, report);
     }
     if let Some(field) = section.get("tcp_address") {
-        set(&mut config.tcp_address, address(&field, report));
+        set(&mut config.tcp_address, address(&field, Some(base), report));
     }
-    if let Some(field) = section.get("http_address") {
-        let text = field.text(report);
-        config.http_address = match text.as_deref() {
+    let http = [
+        ("http_address", &mut config.http_address, Some(base)),
+        ("https_address", &mut config.https_address, None),
+    ];
+    for (key, place, base) in http {
+        let Some(field) = section.get(key) else { continue };
+        *place = match field.text(report).as_deref() {
             Some("") | None => None,
-            Some(_) => address(&field, report),
+            Some(_) => address(&field, base, report),
         };
     }
     if let Some(field) = section.get("broadcast_address") {
@@ -184,9 +207,13 @@ fn nsqd_rules(section: &Section<'_>, config: &NsqdConfig, report: &mut Report) {
     }
 }
 
-/// `host:port`; an empty host is every address of this machine.
-fn address(field: &Field<'_>, report: &mut Report) -> Option<String> {
+/// `host:port`; an empty host is every address of this machine. With a `base`, what has a slash is the path of a unix socket.
+fn address(field: &Field<'_>, base: Option<&Path>, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
+    if let Some(base) = base.filter(|_| text.contains('/')) {
+        let path = base.join(&text);
+        return Some(path.to_str()?.to_owned());
+    }
     let parts = text
         .rsplit_once(':')
         .filter(|(host, port)| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// What a client said of itself in IDENTIFY.
+/// What is known of a client: what it said of itself in IDENTIFY, and what was put over its connection since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `client_id`; before IDENTIFY the host part of the remote address.
@@ -17,6 +17,38 @@ pub struct Identity {
     pub user_agent: String,
     /// Percentage of messages that a consumer wants, 0 for all.
     pub sample_rate: u8,
+    /// `topology_region`.
+    pub topology_region: String,
+    /// `topology_zone`.
+    pub topology_zone: String,
+    /// Whether its connection is packed with Deflate.
+    pub deflate: bool,
+    /// Whether its connection is packed with Snappy.
+    pub snappy: bool,
+    /// The TLS of its connection, if it has any.
+    pub tls: Option<TlsIdentity>,
+    /// What an auth server says of it, if one was asked.
+    pub auth: Option<AuthIdentity>,
+}
+
+/// A connection's TLS, in nsqd's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// Such as `TLS1.3`.
+    pub version: &'static str,
+    /// A name, or `Unknown` and a number.
+    pub cipher_suite: String,
+}
+
+/// Who a client is by the word of an auth server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthIdentity {
+    /// Whether anything is allowed to it.
+    pub is_authorized: bool,
+    /// `identity`.
+    pub identity: String,
+    /// `identity_url`.
+    pub identity_url: String,
 }
 
 /// A connection's state as nsqd numbers it.
@@ -117,9 +149,9 @@ impl Client {
         Arc::clone(&self.identity.lock())
     }
 
-    /// Replaces what it said of itself.
-    pub fn identify(&self, identity: Identity) {
-        *self.identity.lock() = Arc::new(identity);
+    /// Changes what is known of it.
+    pub fn amend(&self, change: impl FnOnce(&mut Identity)) {
+        change(Arc::make_mut(&mut self.identity.lock()));
     }
 
     /// The state as nsqd's number: 0, 3 or 4.

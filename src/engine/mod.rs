@@ -37,7 +37,9 @@ pub use channel::{
     Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PullLimit, Pulled,
     SettleError, Settling, SubscribeError, Subscriber,
 };
-pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed};
+pub use client::{
+    AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, TlsIdentity,
+};
 pub use journal::{Journal, Level, Mark, Outcome, Trouble};
 pub use retention::{Replay, Retention};
 pub use ticket::{Accepted, PublishError, Signal, Ticket};

@@ -1,6 +1,5 @@
 //! One request from its head to its answer.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 
 use super::body::Incoming;
+use super::entrance::Remote;
 use super::gotime::duration;
 use super::query::{Query, decode};
 use super::reply::{self, Refusal, Reply};
@@ -18,16 +18,27 @@ use super::router::{Endpoint, Resolved, resolve};
 use super::{Context, health, info, publish, routes, stats, topics};
 use crate::clock;
 
+/// What is served at an entrance.
+#[derive(Clone)]
+pub(super) struct Front {
+    pub(super) context: Arc<Context>,
+    /// Every request is refused: it is to be made at this HTTPS port.
+    pub(super) refused_for: Option<i32>,
+}
+
 /// Answers `request`, whatever it is.
 pub(super) async fn handle(
-    State(context): State<Arc<Context>>,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    State(Front { context, refused_for }): State<Front>,
+    ConnectInfo(Remote(remote)): ConnectInfo<Remote>,
     request: Request,
 ) -> Response {
     let start = clock::now();
     let (head, body) = request.into_parts();
     let mut body = Incoming::new(&head.headers, body);
-    let (response, is_logged) = answer(&context, &head.method, &head.uri, &mut body).await;
+    let (response, is_logged) = match refused_for {
+        Some(https_port) => (reply::tls_required(https_port), false),
+        None => answer(&context, &head.method, &head.uri, &mut body).await,
+    };
     body.drain().await;
     if is_logged {
         let elapsed = duration(clock::since(start));

@@ -30,8 +30,8 @@ struct Info<'a> {
     max_output_buffer_size: u64,
     max_output_buffer_timeout: u64,
     max_deflate_level: u8,
-    topology_zone: &'static str,
-    topology_region: &'static str,
+    topology_zone: &'a str,
+    topology_region: &'a str,
     /// Not nsqd's.
     leveret_version: &'static str,
 }
@@ -51,8 +51,8 @@ pub(super) fn info(context: &Context) -> Result<Reply, Refusal> {
         max_output_buffer_size: limits.max_output_buffer_size,
         max_output_buffer_timeout: nanos(limits.max_output_buffer_timeout).unwrap_or(u64::MAX),
         max_deflate_level: limits.max_deflate_level,
-        topology_zone: "",
-        topology_region: "",
+        topology_zone: &node.topology_zone,
+        topology_region: &node.topology_region,
         leveret_version: VERSION,
     })
 }

@@ -9,6 +9,7 @@
 //! reason in words, such as the broker's, with the same status.
 
 mod body;
+mod entrance;
 mod gotime;
 mod handler;
 mod health;
@@ -26,18 +27,18 @@ mod tests;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::handler::Handler as _;
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
 pub use crate::metrics::{NoRoutes, RoutesView};
+pub use entrance::Entrance;
+use entrance::{Door, Remote};
+use handler::Front;
 
 /// Version of nsqd that the node stands in for.
 pub const NSQ_VERSION: &str = "1.3.0";
@@ -59,6 +60,10 @@ pub struct Node {
     pub tcp_port: i32,
     /// The port of this API; -1 for a unix socket.
     pub http_port: i32,
+    /// `--topology-region`, shown by `/info`.
+    pub topology_region: String,
+    /// `--topology-zone`, shown by `/info`.
+    pub topology_zone: String,
     /// When it started, Unix seconds.
     pub start_time: i64,
     /// The same moment on the monotonic clock.
@@ -79,6 +84,8 @@ impl Node {
             hostname,
             tcp_port,
             http_port,
+            topology_region: String::new(),
+            topology_zone: String::new(),
             start_time: clock::unix_seconds(),
             started: clock::now(),
         }
@@ -174,26 +181,21 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// Serves `context` on `listener` until `shutdown` resolves, then finishes the requests that are under way (for at most
-/// five seconds).
+/// Serves `context` at `entrance` (such as a `TcpListener`) until `shutdown` resolves, then finishes the requests that are
+/// under way (for at most five seconds).
 ///
 /// # Errors
 /// The listener's.
 pub async fn serve(
-    listener: TcpListener,
+    entrance: impl Into<Entrance>,
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // Without it the answer to a pipelined request waits for the acknowledgement of the one before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    let service =
-        handler::handle.with_state(context).into_make_service_with_connect_info::<SocketAddr>();
+    let entrance = entrance.into();
+    let front = Front { context, refused_for: entrance.refused_for };
+    let service = handler::handle.with_state(front).into_make_service_with_connect_info::<Remote>();
     let (stopping, stopped) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+    let serving = axum::serve(Door(entrance), service).with_graceful_shutdown(async move {
         shutdown.await;
         // Nobody listens any more if serving has ended by itself.
         stopping.send(()).unwrap_or_default();

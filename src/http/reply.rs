@@ -8,6 +8,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::protocol::json::escaped;
+
 /// The header that tells nsqd's answers of today from those of long ago.
 const NSQ_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-nsq-content-type");
 const NSQ: HeaderValue = HeaderValue::from_static("nsq; version=1.0");
@@ -43,7 +45,7 @@ impl Reply {
             tracing::error!(%error, "an answer could not be written as JSON");
             Refusal::internal()
         })?;
-        Ok(Self::Json(status, escape_html(&json)))
+        Ok(Self::Json(status, escaped(&json).into_bytes()))
     }
 }
 
@@ -93,7 +95,7 @@ pub(super) fn envelope(result: Result<Reply, Refusal>) -> Response {
         Ok(Reply::Json(status, json)) => (status, Some(JSON), Body::from(json)),
         Err(refusal) => {
             let json = serde_json::json!({ "message": refusal.text }).to_string();
-            (refusal.status, Some(JSON), Body::from(escape_html(&json)))
+            (refusal.status, Some(JSON), Body::from(escaped(&json)))
         }
     };
     let mut response = answer(status, content_type, body);
@@ -110,6 +112,14 @@ pub(super) fn plain(result: Result<String, Refusal>) -> Response {
             answer(refusal.status, Some(TEXT), Body::from(text))
         }
     }
+}
+
+/// What plain HTTP answers where TLS is required, to the letter.
+pub(super) fn tls_required(https_port: i32) -> Response {
+    let text = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {https_port}}}");
+    let mut response = answer(StatusCode::FORBIDDEN, Some(JSON), Body::from(text));
+    response.headers_mut().insert(NSQ_CONTENT_TYPE, NSQ);
+    response
 }
 
 /// The answer to OPTIONS.
@@ -153,22 +163,6 @@ fn answer(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> 
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
     response
-}
-
-/// Go's JSON can be put into a web page: these characters, which occur inside strings only, are escaped.
-fn escape_html(json: &str) -> Vec<u8> {
-    let mut escaped = String::with_capacity(json.len());
-    for next in json.chars() {
-        match next {
-            '<' => escaped.push_str("\\u003c"),
-            '>' => escaped.push_str("\\u003e"),
-            '&' => escaped.push_str("\\u0026"),
-            '\u{2028}' => escaped.push_str("\\u2028"),
-            '\u{2029}' => escaped.push_str("\\u2029"),
-            _ => escaped.push(next),
-        }
-    }
-    escaped.into_bytes()
 }
 
 fn escape_attribute(text: &str) -> String {

@@ -53,6 +53,17 @@ pub struct Gate {
     pub phase: Phase,
     /// Whether it has heartbeats; without them it may not subscribe.
     pub heartbeats: bool,
+    /// Whether TLS is required and not there yet: nothing but IDENTIFY is let through.
+    pub lacks_tls: bool,
+    /// Whether an MPUB is to be judged before its body is read: it is given as [`Command::MpubHead`] then.
+    pub judges_mpub: bool,
+}
+
+impl Default for Gate {
+    /// A connection that has just been made, with heartbeats, where nothing is required.
+    fn default() -> Self {
+        Self { phase: Phase::Init, heartbeats: true, lacks_tls: false, judges_mpub: false }
+    }
 }
 
 /// A message id as a client sends it: 16 bytes, not necessarily hexadecimal.
@@ -106,6 +117,12 @@ pub enum Command<'a> {
         topic: &'a str,
         /// Its messages.
         bodies: Bodies<'a>,
+    },
+    /// The line of an MPUB whose body is still to be read: it takes no bytes, and comes again as [`Command::Mpub`] once
+    /// the gate no longer asks to judge it.
+    MpubHead {
+        /// The topic.
+        topic: &'a str,
     },
 }
 
@@ -184,6 +201,8 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Option<(Command<'a>, usize)>, Fault> {
         match self.parse(buffer, gate, limits, false) {
+            // Its line is known already when it is looked at again.
+            Ok(head @ (Command::MpubHead { .. }, _)) => Ok(Some(head)),
             Ok(command) => {
                 *self = Self::default();
                 Ok(Some(command))
@@ -238,12 +257,16 @@ impl Parser {
     ) -> Result<Command<'a>, Halt> {
         let mut params = Params { line: Some(line) };
         let name = params.next().unwrap_or_default();
+        if gate.lacks_tls && name != b"IDENTIFY" {
+            let text = [b"cannot ", name, b" in current state (TLS required)"].concat();
+            return Err(Fault::new(ErrorCode::Invalid, text).into());
+        }
         match name {
             b"FIN" => Ok(Command::Fin(settling("FIN", gate, &mut params)?)),
             b"PUB" => publish(&mut params, body, limits),
             b"RDY" => Ok(ready(&mut params, gate, limits)?),
             b"REQ" => Ok(requeue(&mut params, gate, limits)?),
-            b"MPUB" => self.publish_many(&mut params, body, limits),
+            b"MPUB" => self.publish_many(&mut params, body, gate, limits),
             b"DPUB" => publish_deferred(&mut params, body, limits),
             b"TOUCH" => Ok(Command::Touch(settling("TOUCH", gate, &mut params)?)),
             b"NOP" => Ok(Command::Nop),
@@ -269,6 +292,7 @@ impl Parser {
         &mut self,
         params: &mut Params<'a>,
         body: &mut Body<'a>,
+        gate: Gate,
         limits: &Limits,
     ) -> Result<Command<'a>, Halt> {
         let name =
@@ -281,6 +305,10 @@ impl Parser {
                 format!("E_BAD_TOPIC MPUB topic name {name} is not valid"),
             )
         })?;
+        if gate.judges_mpub {
+            body.used = 0;
+            return Ok(Command::MpubHead { topic });
+        }
         self.members(body, limits).map(|bodies| Command::Mpub { topic, bodies }).map_err(|halt| {
             match halt {
                 Halt::Fault(fault) => Fault { creates: Some(topic.to_owned()), ..fault }.into(),

@@ -31,6 +31,12 @@ pub enum ErrorCode {
     SubFailed,
     /// AUTH although no auth server is configured.
     AuthDisabled,
+    /// A command that needs AUTH before it.
+    AuthFirst,
+    /// No auth server gave an answer that can be used.
+    AuthFailed,
+    /// What the auth server allows is nothing, or not this.
+    Unauthorized,
     /// FIN of a message that is not in flight here. Not fatal.
     FinFailed,
     /// REQ of a message that is not in flight here. Not fatal.
@@ -56,6 +62,9 @@ impl ErrorCode {
             Self::DpubFailed => "E_DPUB_FAILED",
             Self::SubFailed => "E_SUB_FAILED",
             Self::AuthDisabled => "E_AUTH_DISABLED",
+            Self::AuthFirst => "E_AUTH_FIRST",
+            Self::AuthFailed => "E_AUTH_FAILED",
+            Self::Unauthorized => "E_UNAUTHORIZED",
             Self::FinFailed => "E_FIN_FAILED",
             Self::ReqFailed => "E_REQ_FAILED",
             Self::TouchFailed => "E_TOUCH_FAILED",

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::{ErrorCode, ProtocolError};
+use super::json::escaped;
 
 /// What the client asks for. Absent and 0 mean the same, as they do for nsqd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,7 +249,7 @@ fn reply(offer: &Offer, agreed: &Agreed, deflate_level: i64) -> Vec<u8> {
         topology_zone: &offer.topology_zone,
     };
     // Strings and numbers only: it cannot fail.
-    serde_json::to_vec(&reply).unwrap_or_default()
+    escaped(&serde_json::to_string(&reply).unwrap_or_default()).into_bytes()
 }
 
 fn settings(

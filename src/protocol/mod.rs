@@ -7,11 +7,13 @@
 //! | [`frame`] | what the server sends, in both directions |
 //! | [`identify`] | IDENTIFY: the request, the negotiation, the reply |
 //! | [`error`] | the error codes and their texts |
+//! | [`json`] | JSON as Go writes it |
 
 pub mod command;
 pub mod encode;
 pub mod error;
 pub mod frame;
 pub mod identify;
+pub mod json;
 
 pub use error::{ErrorCode, ProtocolError};

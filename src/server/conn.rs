@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::Options;
-use super::session::{Burst, Session};
+use super::auth::{Answer, AskError};
+use super::session::{Burst, Session, Upgrade};
+use super::stream::{HandshakeError, Stream};
+use super::{Options, host};
 use crate::clock::{self, Instant};
 use crate::engine::{Client, Engine, Identity, Signal};
 use crate::protocol::encode::MAGIC_V2;
@@ -20,12 +22,10 @@ use crate::protocol::frame;
 use crate::protocol::{ErrorCode, ProtocolError};
 use crate::task::stopped;
 
-/// What a read asks for at least, and at most. A declared size is never allocated before it has arrived: the buffer
-/// doubles as it fills.
-const READ_MIN: usize = 16 * 1024;
-const READ_MAX: usize = 1024 * 1024;
 /// How long a client may take to send its magic. nsqd waits for ever.
 const MAGIC_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take, as with nsqd.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to read its last answers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A buffer beyond this is given back once it is empty: one large message must not cost its connection's memory for ever.
@@ -33,14 +33,14 @@ const KEEP: usize = 64 * 1024;
 
 /// Serves one client until it goes, is thrown out, or the node stops.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    mut stream: S,
+    mut socket: S,
     peer: String,
     engine: Arc<Engine>,
     options: Arc<Options>,
     mut stop: watch::Receiver<bool>,
 ) {
     let magic = tokio::select! {
-        magic = timeout(MAGIC_TIMEOUT, read_magic(&mut stream)) => magic,
+        magic = timeout(MAGIC_TIMEOUT, read_magic(&mut socket)) => magic,
         () = stopped(&mut stop) => return,
     };
     match magic {
@@ -48,21 +48,20 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Ok(Ok(_)) => {
             let mut out = Vec::new();
             frame::push_error(&mut out, &ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes());
-            finish(stream, &out).await;
+            finish(socket.into(), &out).await;
             return;
         }
         Ok(Err(error)) => return tracing::debug!(peer, %error, "no magic"),
         Err(_) => return tracing::debug!(peer, "no magic in time"),
     }
-    let host =
-        peer.rsplit_once(':').map_or("", |(host, _)| host.trim_matches(['[', ']'])).to_owned();
+    let host = host(&peer).to_owned();
     let identity = Identity { client_id: host.clone(), hostname: host, ..Identity::default() };
     let client = Arc::new(Client::new(peer.clone(), clock::unix_seconds(), identity));
     let listed = engine.clients().enter(Arc::clone(&client));
     let signal = Arc::<Signal>::default();
     let session = Session::new(engine, Arc::clone(&options), client, Arc::clone(&signal));
     let mut conn = Conn {
-        stream,
+        stream: Stream::from(socket),
         session,
         signal,
         input: BytesMut::new(),
@@ -70,9 +69,20 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
         heard: clock::now(),
         wrote: clock::now(),
         beat: None,
+        asking: None,
         stop_at: None,
     };
-    let end = conn.serve(&mut stop, options.shutdown_timeout).await;
+    let end = loop {
+        match conn.serve(&mut stop, &options).await {
+            End::Closed(reason) => break reason,
+            End::Upgrade(upgrade) => {
+                conn = tokio::select! {
+                    conn = conn.upgraded(upgrade, &options) => conn,
+                    () = stopped(&mut stop) => return tracing::debug!(peer, "node stops"),
+                };
+            }
+        }
+    };
     tracing::debug!(peer, reason = end, "client gone");
     let Conn { stream, session, written, .. } = conn;
     finish(stream, session.out.get(written..).unwrap_or_default()).await;
@@ -87,14 +97,13 @@ async fn read_magic(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<[u8; 4]
 }
 
 /// Writes what is left and closes, as far as the client lets us.
-async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin, out: &[u8]) {
+async fn finish(mut stream: Stream<impl AsyncRead + AsyncWrite + Unpin>, out: &[u8]) {
     let writing = async {
         stream.write_all(out).await?;
-        stream.shutdown().await?;
+        stream.close().await?;
         if !out.is_empty() {
             // What the client has still under way would otherwise reset the connection before it has read the answer.
-            let mut rest = [0; 1024];
-            while stream.read(&mut rest).await? > 0 {}
+            stream.drain().await?;
         }
         io::Result::Ok(())
     };
@@ -104,8 +113,11 @@ async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin, out: &[u8]) {
     }
 }
 
+/// A question to the auth servers that is under way.
+type Asking = Pin<Box<dyn Future<Output = Result<Answer, AskError>> + Send>>;
+
 struct Conn<S> {
-    stream: S,
+    stream: Stream<S>,
     session: Session,
     signal: Arc<Signal>,
     input: BytesMut,
@@ -117,8 +129,17 @@ struct Conn<S> {
     wrote: Instant,
     /// When the last heartbeat was due, and the interval then.
     beat: Option<(Instant, Duration)>,
+    /// What the auth servers are being asked.
+    asking: Option<Asking>,
     /// Until when open publishes may be answered, once the node stops.
     stop_at: Option<Instant>,
+}
+
+/// Why a connection is no longer served as it is.
+enum End {
+    Closed(&'static str),
+    /// Everything is written, and this comes before anything else is read.
+    Upgrade(Upgrade),
 }
 
 /// What woke the loop.
@@ -126,17 +147,14 @@ enum Event {
     Read(usize),
     Wrote(usize),
     Woken,
+    Answered(Result<Answer, AskError>),
     Time,
     Stop,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
-    /// Runs until the connection is to be closed, and says why.
-    async fn serve(
-        &mut self,
-        stop: &mut watch::Receiver<bool>,
-        shutdown: Duration,
-    ) -> &'static str {
+    /// Runs until the connection is to be closed or upgraded.
+    async fn serve(&mut self, stop: &mut watch::Receiver<bool>, options: &Options) -> End {
         let mut burst = Burst::Done;
         loop {
             let now = clock::now();
@@ -145,22 +163,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 burst = self.handle(now);
             }
             let has_more = self.session.pull(now);
-            if (burst == Burst::Last || self.stop_at.is_some()) && self.session.replies.is_empty() {
-                return "done";
+            let is_answered = self.session.replies.is_empty();
+            if (burst == Burst::Last || self.stop_at.is_some()) && is_answered {
+                return End::Closed("done");
             }
+            if is_answered
+                && !self.has_output()
+                && let Some(upgrade) = self.session.upgrade()
+            {
+                return End::Upgrade(upgrade);
+            }
+            self.ask(options);
             if self.signal.is_closed() {
-                return "channel closed";
+                return End::Closed("channel closed");
             }
             if let Some(reason) = self.overdue(now) {
-                return reason;
+                return End::Closed(reason);
             }
             self.session.replies.watch(&self.signal);
             match self.wait(burst, stop).await {
                 Ok(Event::Read(0)) => {
                     self.session.end(&self.input);
-                    return "closed by client";
+                    return End::Closed("closed by client");
                 }
-                Ok(Event::Read(_)) => {}
+                Ok(Event::Read(_) | Event::Time) => {}
                 Ok(Event::Wrote(bytes)) => self.wrote(bytes),
                 Ok(Event::Woken) => {
                     // A publisher that wakes a consumer usually has more to publish: let it, once.
@@ -168,13 +194,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                         tokio::task::yield_now().await;
                     }
                 }
-                Ok(Event::Time) => {}
-                Ok(Event::Stop) => self.stop_at = Some(clock::now() + shutdown),
+                Ok(Event::Answered(answer)) => {
+                    self.asking = None;
+                    self.heard = clock::now();
+                    self.session.answered(answer, self.heard);
+                }
+                Ok(Event::Stop) => self.stop_at = Some(clock::now() + options.shutdown_timeout),
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
-                    return "connection failed";
+                    return End::Closed("connection failed");
                 }
             }
+        }
+    }
+
+    /// Puts over the connection what was agreed on. If that fails the client is told, and the connection ends.
+    async fn upgraded(mut self, upgrade: Upgrade, options: &Options) -> Self {
+        if let (true, Some(tls)) = (upgrade.tls, &options.secure.tls) {
+            // What came too early is part of the handshake, or nothing.
+            let early = std::mem::take(&mut self.input);
+            match self.stream.secure(early, tls, HANDSHAKE_TIMEOUT).await {
+                Ok((stream, peer)) => {
+                    self.stream = stream;
+                    self.session.secured(peer);
+                }
+                Err((stream, error)) => {
+                    self.stream = stream;
+                    return self.not_upgraded(&error);
+                }
+            }
+            if upgrade.packing.is_some() {
+                let mut ok = Vec::new();
+                frame::push_response(&mut ok, frame::OK);
+                let written = timeout(HANDSHAKE_TIMEOUT, self.stream.write_all(&ok)).await;
+                if let Err(error) = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                {
+                    return self.not_upgraded(&error.into());
+                }
+            }
+        }
+        if let Some(kind) = upgrade.packing {
+            self.stream.pack(kind, std::mem::take(&mut self.input));
+            self.session.packed(kind);
+        }
+        self.session.upgraded();
+        (self.heard, self.wrote) = (clock::now(), clock::now());
+        self
+    }
+
+    fn not_upgraded(mut self, error: &HandshakeError) -> Self {
+        self.session.fail(ErrorCode::IdentifyFailed, format!("IDENTIFY failed {error}"));
+        self
+    }
+
+    /// Begins to ask the auth servers what the session wants to know.
+    fn ask(&mut self, options: &Options) {
+        if self.asking.is_none()
+            && let Some(question) = self.session.question()
+            && let Some(auth) = options.secure.auth.clone()
+        {
+            self.asking = Some(Box::pin(async move { auth.ask(&question).await }));
         }
     }
 
@@ -183,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.session.replies.is_last() {
             return Burst::Last;
         }
-        if self.input.is_empty() || self.stop_at.is_some() {
+        if self.stop_at.is_some() || (self.input.is_empty() && !self.session.is_halted()) {
             return Burst::Done;
         }
         let (burst, commands) = self.session.handle(&mut self.input, now);
@@ -209,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn has_output(&self) -> bool {
-        self.written < self.session.out.len()
+        self.written < self.session.out.len() || self.stream.has_unflushed()
     }
 
     /// Sends a heartbeat if one is due, and says what deadline has passed.
@@ -235,14 +314,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.has_output() && interval.is_some_and(|interval| self.wrote + interval <= now) {
             return Some("client does not read");
         }
-        let silence = self.session.silence_max()?;
+        let silence = self.silence_max()?;
         (self.heard + silence <= now).then_some("client is silent")
+    }
+
+    /// How long the client may be silent; as long as it likes while it is not listened to.
+    fn silence_max(&self) -> Option<Duration> {
+        self.session.silence_max().filter(|_| self.asking.is_none())
     }
 
     /// The next moment at which [`Conn::overdue`] has something to do.
     fn next_deadline(&self) -> Option<Instant> {
         let beat = self.beat.map(|(at, interval)| at + interval);
-        let silence = self.session.silence_max().map(|silence| self.heard + silence);
+        let silence = self.silence_max().map(|silence| self.heard + silence);
         let write =
             self.has_output().then(|| Some(self.wrote + self.session.heartbeat()?)).flatten();
         [beat, silence, write, self.stop_at].into_iter().flatten().min()
@@ -257,6 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             stream: &mut self.stream,
             input: wants_read.then_some(&mut self.input),
             output: self.session.out.get(self.written..).unwrap_or_default(),
+            asking: self.asking.as_mut(),
         };
         tokio::select! {
             biased;
@@ -270,9 +355,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
 /// Reads and writes at once, whichever can be done first. Writing comes first, so that answers do not wait for questions.
 struct Transfer<'a, S> {
-    stream: &'a mut S,
+    stream: &'a mut Stream<S>,
     input: Option<&'a mut BytesMut>,
     output: &'a [u8],
+    asking: Option<&'a mut Asking>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Transfer<'_, S> {
@@ -281,26 +367,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Transfer<'_, S> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
         let this = &mut *self;
         if !this.output.is_empty() {
-            match Pin::new(&mut *this.stream).poll_write(context, this.output) {
+            match this.stream.poll_write(context, this.output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(written) => return Poll::Ready(written.map(Event::Wrote)),
                 Poll::Pending => {}
             }
+        } else if this.stream.has_unflushed()
+            && let Poll::Ready(flushed) = this.stream.poll_flush(context)
+        {
+            return Poll::Ready(flushed.map(|()| Event::Wrote(0)));
         }
-        let Some(input) = this.input.as_deref_mut() else {
-            return Poll::Pending;
-        };
-        poll_read(Pin::new(&mut *this.stream), input, context)
+        if let Some(asking) = &mut this.asking
+            && let Poll::Ready(answer) = asking.as_mut().poll(context)
+        {
+            return Poll::Ready(Ok(Event::Answered(answer)));
+        }
+        match this.input.as_deref_mut() {
+            Some(input) => this.stream.poll_read(context, input).map_ok(Event::Read),
+            None => Poll::Pending,
+        }
     }
-}
-
-fn poll_read(
-    mut stream: Pin<&mut (impl AsyncRead + Unpin)>,
-    input: &mut BytesMut,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<Event>> {
-    input.reserve(input.len().clamp(READ_MIN, READ_MAX));
-    // It keeps nothing from poll to poll, so it can be made anew each time.
-    let reading = std::pin::pin!(stream.read_buf(input));
-    reading.poll(context).map_ok(Event::Read)
 }

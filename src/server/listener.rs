@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Options, conn};
+use super::{Accepted, Listener, Options, conn};
 use crate::engine::Engine;
 use crate::task::stopped;
 
@@ -17,7 +16,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves NSQ clients until `stop` turns true, then waits until every connection has ended: each answers its open
 /// publishes first, within the options' `shutdown_timeout`.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     engine: Arc<Engine>,
     options: Arc<Options>,
     mut stop: watch::Receiver<bool>,
@@ -33,19 +32,18 @@ pub async fn serve(
             }
         };
         match accepted {
-            Ok((stream, peer)) => {
-                tracing::debug!(%peer, "TCP: new client");
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-                }
+            Ok((client, peer)) => {
+                tracing::debug!(peer, "TCP: new client");
                 let (engine, options) = (Arc::clone(&engine), Arc::clone(&options));
-                connections.spawn(conn::run(
-                    stream,
-                    peer.to_string(),
-                    engine,
-                    options,
-                    stop.clone(),
-                ));
+                let stop = stop.clone();
+                match client {
+                    Accepted::Tcp(stream) => {
+                        connections.spawn(conn::run(stream, peer, engine, options, stop))
+                    }
+                    Accepted::Unix(stream) => {
+                        connections.spawn(conn::run(stream, peer, engine, options, stop))
+                    }
+                };
             }
             Err(error) => {
                 tracing::warn!(%error, "TCP: cannot accept");

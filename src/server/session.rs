@@ -1,25 +1,35 @@
 //! A connection's commands: what they do to the engine, and what is answered.
 
+mod features;
+mod leave;
+mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 
 use super::Options;
+use super::auth::Leave;
 use super::replies::{Publisher, Replies};
 use crate::clock::Instant;
 use crate::engine::{
-    Accepted, Client, ClientState, Consumer, Delivery, Engine, Identity, PublishError, PullLimit,
-    SettleError, Settling, Signal, SubscribeError, Subscriber, Topic,
+    Accepted, Client, ClientState, Consumer, Delivery, Engine, PublishError, PullLimit, Signal,
+    SubscribeError, Subscriber, Topic,
 };
-use crate::names::MessageId;
 use crate::protocol::command::{Command, Fault, Gate, Parser, Phase};
 use crate::protocol::frame;
-use crate::protocol::identify::{Request, Settings, negotiate};
+use crate::protocol::identify::Settings;
 use crate::protocol::{ErrorCode, ProtocolError};
+use features::Features;
+pub(super) use features::Upgrade;
+use leave::{Asking, Permit};
 
 /// Output beyond this is written before more messages are pulled.
 const OUT_MAX: usize = 128 * 1024;
+/// Output beyond this is written before more commands are handled: a client that publishes and does not read its answers
+/// is not answered without limit.
+const UNREAD_MAX: usize = 1024 * 1024;
 /// Publishes that may be unanswered before no more commands are read from the connection.
 const OPEN_MAX: usize = 4096;
 
@@ -30,8 +40,19 @@ pub(super) enum Burst {
     Done,
     /// Too much is unanswered: go on when something is.
     Stalled,
+    /// The connection is to be upgraded once everything is written: see [`Session::upgrade`].
+    Upgrade,
+    /// The auth servers are to be asked: see [`Session::question`].
+    Ask,
     /// Nothing more is read: close when everything is written.
     Last,
+}
+
+/// What a connection waits for between two commands.
+#[derive(Clone, Copy, Debug)]
+enum Halt {
+    Upgrade(Upgrade),
+    Ask(Asking),
 }
 
 /// See the module's description.
@@ -47,6 +68,12 @@ pub(super) struct Session {
     /// As the first IDENTIFY set them: heartbeats and deliveries stay with these, as in nsqd.
     delivery: Option<Settings>,
     consumer: Option<Arc<Consumer>>,
+    /// Why no further command is handled for now.
+    halt: Option<Halt>,
+    features: Features,
+    leave: Leave,
+    /// The MPUB that comes next has leave.
+    may_mpub: bool,
     /// The topic that was published to last.
     topic: Option<Arc<Topic>>,
     /// Whether its consumers are to be woken at the end of the burst.
@@ -74,6 +101,10 @@ impl Session {
             settings,
             delivery: None,
             consumer: None,
+            halt: None,
+            features: Features::default(),
+            leave: Leave::default(),
+            may_mpub: false,
             topic: None,
             is_dirty: false,
             replies,
@@ -91,8 +122,19 @@ impl Session {
         self.settings.heartbeat_interval.map(|interval| interval * 2)
     }
 
+    /// Whether something is to happen before another command is handled.
+    pub(super) const fn is_halted(&self) -> bool {
+        self.halt.is_some()
+    }
+
     fn gate(&self) -> Gate {
-        Gate { phase: self.phase, heartbeats: self.settings.heartbeat_interval.is_some() }
+        let secure = &self.options.secure;
+        Gate {
+            phase: self.phase,
+            heartbeats: self.settings.heartbeat_interval.is_some(),
+            lacks_tls: secure.tls_required && !self.features.has_tls(),
+            judges_mpub: secure.auth.is_some() && !self.may_mpub,
+        }
     }
 
     /// Handles every complete command of `input` and takes it out of there.
@@ -103,6 +145,11 @@ impl Session {
             if self.replies.is_last() {
                 break Burst::Last;
             }
+            match self.halt {
+                None => {}
+                Some(Halt::Upgrade(_)) => break Burst::Upgrade,
+                Some(Halt::Ask(_)) => break Burst::Ask,
+            }
             if self.is_congested() {
                 break Burst::Stalled;
             }
@@ -110,15 +157,19 @@ impl Session {
             match self.parser.next(rest, self.gate(), &self.options.limits) {
                 Ok(Some((command, length))) => {
                     commands += 1;
-                    match command {
+                    used += match command {
                         Command::Fin(_) | Command::Req(..) | Command::Touch(_) => {
-                            used += self.settle(rest, now);
+                            self.settle(rest, now)
                         }
-                        command => {
-                            self.obey(command);
-                            used += length;
-                        }
-                    }
+                        command => match self.permit(&command, now) {
+                            Permit::Go => {
+                                self.obey(command);
+                                length
+                            }
+                            // It is read again once there is an answer.
+                            Permit::Wait => 0,
+                        },
+                    };
                 }
                 Ok(None) => break Burst::Done,
                 Err(fault) => {
@@ -143,6 +194,7 @@ impl Session {
     fn is_congested(&self) -> bool {
         let open = self.replies.open();
         open >= OPEN_MAX
+            || self.out.len() >= UNREAD_MAX
             || (open > 0 && self.topic.as_ref().is_some_and(|topic| topic.is_congested()))
     }
 
@@ -158,14 +210,19 @@ impl Session {
         }
     }
 
-    fn fail(&mut self, code: ErrorCode, text: impl Into<Vec<u8>>) {
+    /// Ends the connection with an error.
+    pub(super) fn fail(&mut self, code: ErrorCode, text: impl Into<Vec<u8>>) {
         self.replies.fail(&mut self.out, &ProtocolError::new(code, text));
     }
 
     /// Does what a command says. FIN, REQ and TOUCH come in runs: see [`Session::settle`].
     fn obey(&mut self, command: Command<'_>) {
         match command {
-            Command::Nop | Command::Fin(_) | Command::Req(..) | Command::Touch(_) => {}
+            Command::Nop
+            | Command::Fin(_)
+            | Command::Req(..)
+            | Command::Touch(_)
+            | Command::MpubHead { .. } => {}
             Command::Pub { topic, body } => {
                 self.publish(
                     Publisher::Pub,
@@ -175,6 +232,7 @@ impl Session {
                 );
             }
             Command::Mpub { topic, bodies } => {
+                self.may_mpub = false;
                 let count = bodies.len() as u64;
                 self.publish(
                     Publisher::Mpub,
@@ -206,28 +264,7 @@ impl Session {
                 self.replies.respond(&mut self.out, frame::CLOSE_WAIT);
             }
             Command::Identify(body) => self.identify(body),
-            Command::Auth(_) => self.fail(ErrorCode::AuthDisabled, "AUTH disabled"),
-        }
-    }
-
-    fn identify(&mut self, body: &[u8]) {
-        let agreed = Request::parse(body).and_then(|request| {
-            let agreed = negotiate(&request, &self.options.offer, self.settings)?;
-            Ok((request, agreed))
-        });
-        match agreed {
-            Ok((request, agreed)) => {
-                self.settings = agreed.settings;
-                self.delivery.get_or_insert(agreed.settings);
-                self.client.identify(Identity {
-                    client_id: request.client_id,
-                    hostname: request.hostname,
-                    user_agent: request.user_agent,
-                    sample_rate: agreed.settings.sample_rate,
-                });
-                self.replies.respond(&mut self.out, &agreed.reply);
-            }
-            Err(error) => self.replies.fail(&mut self.out, &error),
+            Command::Auth(secret) => self.authorize(secret),
         }
     }
 
@@ -321,30 +358,6 @@ impl Session {
         }
     }
 
-    /// Handles the run of FIN, REQ and TOUCH that `input` begins with under one lock, and returns the bytes that it takes.
-    fn settle(&mut self, input: &[u8], now: Instant) -> usize {
-        let Some(consumer) = self.consumer.clone() else {
-            return input.len();
-        };
-        let mut settling = consumer.settle(now);
-        let mut used = 0;
-        loop {
-            let rest = input.get(used..).unwrap_or_default();
-            let Ok(Some((command, length))) =
-                self.parser.next(rest, self.gate(), &self.options.limits)
-            else {
-                // Whatever is wrong or missing is looked at again outside.
-                self.parser = Parser::default();
-                return used;
-            };
-            if let Err(error) = settle(&mut settling, command) {
-                let Some(error) = error else { return used };
-                self.replies.fail(&mut self.out, &error);
-            }
-            used += length;
-        }
-    }
-
     /// Pulls what may be delivered into the output. `true` if there is more for which the output had no room.
     pub(super) fn pull(&mut self, now: Instant) -> bool {
         let Some(consumer) = &self.consumer else {
@@ -367,25 +380,5 @@ impl Session {
                 return false;
             }
         }
-    }
-}
-
-/// Settles one message. `Err(None)` for a command of another kind.
-fn settle(settling: &mut Settling<'_>, command: Command<'_>) -> Result<(), Option<ProtocolError>> {
-    let failed = |code, word: &str, id: &[u8; MessageId::LEN], error: SettleError| {
-        let text = [word.as_bytes(), b" ", id, b" failed ", error.to_string().as_bytes()].concat();
-        Some(ProtocolError::new(code, text))
-    };
-    match command {
-        Command::Fin(id) => {
-            settling.finish(id).map_err(|error| failed(ErrorCode::FinFailed, "FIN", id, error))
-        }
-        Command::Req(id, delay) => settling
-            .requeue(id, delay)
-            .map_err(|error| failed(ErrorCode::ReqFailed, "REQ", id, error)),
-        Command::Touch(id) => {
-            settling.touch(id).map_err(|error| failed(ErrorCode::TouchFailed, "TOUCH", id, error))
-        }
-        _ => Err(None),
     }
 }

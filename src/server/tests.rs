@@ -51,6 +51,7 @@ fn options() -> Options {
         },
         max_channel_consumers: 0,
         shutdown_timeout: Duration::from_secs(1),
+        secure: super::Secure::default(),
     }
 }
 

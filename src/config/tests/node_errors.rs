@@ -1,11 +1,12 @@
 //! Every error of the node's file.
 
 use super::node_findings;
+use crate::config::node_file::NSQD;
 
 const WRONG: &[(&str, &str)] = &[
     (
         "nsqd: {tcp_adress: x}",
-        "1:8: nsqd.tcp_adress: unknown key \"tcp_adress\"; did you mean \"tcp_address\"? expected one of {NSQD}",
+        "1:8: nsqd.tcp_adress: unknown key \"tcp_adress\"; did you mean \"tcp_address\"? expected one of <nsqd>",
     ),
     (
         "nsqd: {tcp_address: localhost}",
@@ -104,14 +105,42 @@ const WRONG: &[(&str, &str)] = &[
         "nsqd:\n\ttcp_address: x\n",
         "2:2: not valid YAML: tabs disallowed within this context (block indentation)",
     ),
+    (
+        "nsqd: {tls_cert: cert.pem}",
+        "1:18: nsqd.tls_cert: tls_cert and tls_key are given together or not at all",
+    ),
+    (
+        "nsqd: {tls_required: tcp-https}",
+        "1:22: nsqd.tls_required: TLS is required and cannot be had: tls_cert and tls_key are missing",
+    ),
+    (
+        "nsqd: {tls_client_auth_policy: require}",
+        "1:32: nsqd.tls_client_auth_policy: TLS is required and cannot be had: tls_cert and tls_key are missing",
+    ),
+    (
+        "nsqd: {tls_min_version: ssl3.0}",
+        "1:25: nsqd.tls_min_version: expected tls1.0, tls1.1, tls1.2 or tls1.3, found \"ssl3.0\"",
+    ),
+    (
+        "nsqd: {max_deflate_level: 10}",
+        "1:27: nsqd.max_deflate_level: expected a whole number from 1 to 9, found \"10\"",
+    ),
+    (
+        "nsqd: {https_address: /run/https}",
+        "1:23: nsqd.https_address: expected host:port such as 127.0.0.1:4150, found \"/run/https\"",
+    ),
+    (
+        "nsqd: {auth_http_addresses: host:1}",
+        "1:29: nsqd.auth_http_addresses: expected a list of host:port or URLs, found \"host:1\"",
+    ),
     ("log: {}\nlog: {}\n", "2:1: log: the key \"log\" is given twice, first in line 1"),
 ];
 
 #[test]
 fn wrong_values_are_told_with_their_place() {
     for (text, expected) in WRONG {
-        let keys = crate::config::node_file::NSQD.join(", ");
-        let expected = format!("leveret.yaml:{expected}").replace("{NSQD}", &keys);
+        let expected = expected.replace("<nsqd>", &NSQD.join(", "));
+        let expected = format!("leveret.yaml:{expected}");
         assert_eq!(node_findings(text), expected, "{text}");
     }
 }
@@ -122,6 +151,7 @@ fn addresses_are_normal() {
         "nsqd: {tcp_address: ':4150', http_address: ''}",
         "nsqd: {tcp_address: '[::1]:0'}",
         "nsqd: {tcp_address: 'host.example:4150'}",
+        "nsqd: {tcp_address: /run/nsqd.sock, http_address: ./http.sock}",
     ] {
         assert_eq!(node_findings(text), "", "{text}");
     }

@@ -133,6 +133,8 @@ fn show_client(
 ) -> ClientStats {
     let identity = client.identity();
     let counters = &client.counters;
+    let auth = identity.auth.as_ref();
+    let tls = identity.tls.as_ref();
     ClientStats {
         client_id: identity.client_id.clone(),
         hostname: identity.hostname.clone(),
@@ -146,9 +148,21 @@ fn show_client(
         requeue_count: counters.requeued.load(Ordering::Relaxed),
         connect_ts: client.connected_at,
         sample_rate: identity.sample_rate,
+        deflate: identity.deflate,
+        snappy: identity.snappy,
         user_agent: identity.user_agent.clone(),
+        authed: auth.is_some_and(|auth| auth.is_authorized),
+        auth_identity: auth.map(|auth| auth.identity.clone()).unwrap_or_default(),
+        auth_identity_url: auth.map(|auth| auth.identity_url.clone()).unwrap_or_default(),
+        topology_zone: identity.topology_zone.clone(),
+        topology_region: identity.topology_region.clone(),
         pub_counts: publications(client, wanted),
-        ..ClientStats::default()
+        tls: tls.is_some(),
+        tls_cipher_suite: tls.map(|tls| tls.cipher_suite.clone()).unwrap_or_default(),
+        tls_version: tls.map_or("", |tls| tls.version).to_owned(),
+        // Nothing is negotiated inside TLS, which both sides know: so says Go.
+        tls_negotiated_protocol: String::new(),
+        tls_negotiated_protocol_is_mutual: tls.is_some(),
     }
 }
 

@@ -21,7 +21,7 @@ fn client(address: &str, agent: &str) -> Arc<Client> {
         client_id: "me".into(),
         hostname: "host".into(),
         user_agent: agent.into(),
-        sample_rate: 0,
+        ..Identity::default()
     };
     let connected = clock::unix_seconds() - 3661;
     Arc::new(Client::new(address.into(), connected, identity))

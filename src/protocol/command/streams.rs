@@ -25,7 +25,7 @@ impl Reader {
     fn new() -> Self {
         Self {
             parser: Parser::default(),
-            gate: Gate { phase: Phase::Init, heartbeats: true },
+            gate: Gate { heartbeats: true, ..Gate::default() },
             buffer: Vec::new(),
             seen: Vec::new(),
             closed: false,

@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
 const ID: &[u8; 16] = b"0123456789abcdef";
 
 fn gate(phase: Phase) -> Gate {
-    Gate { phase, heartbeats: true }
+    Gate { phase, ..Gate::default() }
 }
 
 fn parse(bytes: &[u8], phase: Phase) -> Result<Option<(Command<'_>, usize)>, Fault> {
@@ -132,10 +132,42 @@ fn line_errors_are_nsqds() {
     ] {
         assert_eq!(error(line.as_bytes(), phase), text, "{line:?}");
     }
-    let mute = Gate { phase: Init, heartbeats: false };
+    let mute = Gate { heartbeats: false, ..Gate::default() };
     let fault = Parser::default().next(b"SUB t c\n", mute, &LIMITS).unwrap_err();
     let text = fault.error.unwrap().to_string();
     assert_eq!(text, "E_INVALID cannot SUB with heartbeats disabled");
+}
+
+#[test]
+fn edge_034_without_tls_nothing_but_identify_is_let_through() {
+    let bare = Gate { lacks_tls: true, ..Gate::default() };
+    for (line, name) in
+        [("PUB t\n", "PUB"), ("NOP\n", "NOP"), ("nonsense x\n", "nonsense"), ("\n", "")]
+    {
+        let fault = Parser::default().next(line.as_bytes(), bare, &LIMITS).unwrap_err();
+        let text = format!("E_INVALID cannot {name} in current state (TLS required)");
+        assert_eq!(fault.error.unwrap().to_string(), text);
+    }
+    let identify = sized("IDENTIFY\n", 2, b"{}");
+    let (command, _) = Parser::default().next(&identify, bare, &LIMITS).unwrap().unwrap();
+    assert_eq!(command, Command::Identify(b"{}"));
+}
+
+#[test]
+fn an_mpub_can_be_judged_before_its_body_has_come() {
+    let judging = Gate { judges_mpub: true, ..Gate::default() };
+    let bytes = mpub("t", 13, 1, &[(5, b"hello")]);
+    for cut in 7..=bytes.len() {
+        let mut parser = Parser::default();
+        let head = parser.next(&bytes[..cut], judging, &LIMITS).unwrap().unwrap();
+        assert_eq!(head, (Command::MpubHead { topic: "t" }, 0));
+        let (command, used) = parser.next(&bytes, gate(Init), &LIMITS).unwrap().unwrap();
+        assert!(matches!(command, Command::Mpub { topic: "t", .. }));
+        assert_eq!(used, bytes.len());
+    }
+    assert_eq!(Parser::default().next(&bytes[..6], judging, &LIMITS), Ok(None));
+    let fault = Parser::default().next(b"MPUB a/b\n", judging, &LIMITS).unwrap_err();
+    assert!(fault.error.unwrap().to_string().starts_with("E_BAD_TOPIC"));
 }
 
 #[test]
