@@ -1,6 +1,8 @@
 //! What `leveret check` prints: everything that is configured, in words, and what is odd about it.
 
 use super::Loaded;
+use super::node::NsqdConfig;
+use super::secure::TlsRequired;
 use super::units::{show_duration, show_size};
 use crate::bridge::route::{DeadLetter, OnExceed, PublishOptions, Route, RouteLimit, Topology};
 use crate::bridge::route::{Flow, Mode, Retry};
@@ -11,6 +13,7 @@ pub fn describe(loaded: &Loaded) -> String {
     let node = &loaded.node;
     let http = node.nsqd.http_address.as_deref().unwrap_or("off");
     let mut lines = vec![format!("nsqd     tcp {}, http {http}", node.nsqd.tcp_address)];
+    lines.extend(secure_lines(&node.nsqd));
     lines.extend(node.brokers.iter().map(|broker| {
         let heartbeat = show_duration(broker.heartbeat);
         format!("broker   {}: {}, heartbeat {heartbeat}", broker.name, broker.uri)
@@ -26,6 +29,32 @@ pub fn describe(loaded: &Loaded) -> String {
     lines.extend(loaded.warnings.iter().map(|warning| format!("warning  {warning}")));
     lines.push("ok\n".to_owned());
     lines.join("\n")
+}
+
+fn secure_lines(nsqd: &NsqdConfig) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(cert) = &nsqd.tls.cert {
+        let https = nsqd.https_address.as_deref().unwrap_or("off");
+        let required = match nsqd.tls_required() {
+            TlsRequired::No => "of nobody",
+            TlsRequired::TcpHttps => "of NSQ clients",
+            TlsRequired::Yes => "of everybody",
+        };
+        let policy = match nsqd.tls.client_auth_policy.as_str() {
+            "" => "not asked for",
+            policy => policy,
+        };
+        lines.push(format!(
+            "tls      {}, https {https}, required {required}, client certificates {policy}",
+            cert.display()
+        ));
+    }
+    // An address may hold a password.
+    match nsqd.auth.http_addresses.len() {
+        0 => {}
+        count => lines.push(format!("auth     servers: {count}")),
+    }
+    lines
 }
 
 fn route_lines(route: &Route) -> Vec<String> {

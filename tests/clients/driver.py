@@ -30,6 +30,7 @@ def nsq_arguments():
     publish.add_argument("--patience", type=float, default=0, help="seconds to publish again what failed")
 
     endless(publish)
+    connection(publish)
 
     consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
     consume.add_argument("--tcp", required=True)
@@ -44,7 +45,12 @@ def nsq_arguments():
     consume.add_argument("--touch", type=int, default=0, help="TOUCH so many of the messages before the answer")
     consume.add_argument("--msg-timeout", type=int, default=0, help="milliseconds; 0 is the server's own")
     consume.add_argument("--seconds", type=float, default=60.0, help="give up after")
+    connection(consume)
     return parser.parse_args()
+
+
+def connection(verb):
+    verb.add_argument("--options", type=json.loads, default={}, help="a JSON object: TLS, compression, AUTH as the library names them")
 
 
 def endless(publish):

@@ -12,7 +12,7 @@ from driver import Plan, bodies, fail, nsq_arguments, succeed  # noqa: E402
 
 
 def publish(arguments):
-    producer = gnsq.Producer(arguments.tcp)
+    producer = gnsq.Producer(arguments.tcp, **arguments.options)
     producer.start()
     count = 0
     for batch in bodies(arguments):
@@ -37,6 +37,7 @@ def consume(arguments):
         max_tries=0,
         max_in_flight=arguments.max_in_flight,
         max_backoff_duration=0,
+        **arguments.options,
     )
 
     @consumer.on_message.connect
@@ -62,6 +63,8 @@ def consume(arguments):
 
 def main():
     arguments = nsq_arguments()
+    if "auth_secret" in arguments.options:
+        arguments.options["auth_secret"] = arguments.options["auth_secret"].encode()
     try:
         (publish if arguments.verb == "publish" else consume)(arguments)
     except gnsq.errors.NSQException as error:

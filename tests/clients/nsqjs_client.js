@@ -17,18 +17,22 @@ const fail = (text) => finish(1, 'error', { text: String(text) })
 function parse(words) {
   const given = {
     count: 1, prefix: 'm', batch: 1, defer: 0, 'max-in-flight': 10, requeue: 0,
-    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60, format: '%s', distinct: 0,
+    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60, format: '%s', distinct: 0, options: '{}',
   }
   for (let at = 1; at < words.length; at += 2) {
     const name = words[at].replace(/^--/, '')
     given[name] = typeof given[name] === 'number' ? Number(words[at + 1]) : words[at + 1]
   }
   const [host, port] = given.tcp.split(':')
-  return { verb: words[0], host, port: Number(port), ...given }
+  const options = JSON.parse(given.options)
+  for (const paper of ['ca', 'cert', 'key']) {
+    if (options[paper]) options[paper] = Buffer.from(options[paper])
+  }
+  return { verb: words[0], host, port: Number(port), ...given, options }
 }
 
 function publish(given) {
-  const writer = new nsq.Writer(given.host, given.port)
+  const writer = new nsq.Writer(given.host, given.port, given.options)
   const bodies = Array.from({ length: given.count }, (_, number) =>
     given.format.replace('%s', `${given.prefix}-${number}`))
   let sent = 0
@@ -50,6 +54,7 @@ function consume(given) {
   const options = {
     nsqdTCPAddresses: [`${given.host}:${given.port}`],
     maxInFlight: given['max-in-flight'],
+    ...given.options,
   }
   if (given['msg-timeout']) options.messageTimeout = given['msg-timeout']
   const reader = new nsq.Reader(given.topic, given.channel, options)

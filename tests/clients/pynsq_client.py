@@ -28,7 +28,7 @@ async def send(writer, arguments, batch):
 
 
 async def publish(arguments):
-    writer = nsq.Writer([arguments.tcp], reconnect_interval=0.2)
+    writer = nsq.Writer([arguments.tcp], reconnect_interval=0.2, **arguments.options)
     while not any(conn.connected() for conn in writer.conns.values()):
         await asyncio.sleep(0.01)
     count = 0
@@ -71,6 +71,7 @@ async def consume(arguments):
         max_in_flight=arguments.max_in_flight,
         max_tries=0,
         **options,
+        **arguments.options,
     )
     identified = reader._on_connection_identify_response
     reader._on_connection_identify_response = lambda conn, data, **rest: (

@@ -18,9 +18,11 @@
 #[allow(dead_code, reason = "a rig offers more than the tests of one day use")]
 mod support;
 
+mod auth;
 mod bad_input;
 mod broker;
 mod chaos;
+mod compression;
 mod edges;
 mod limits;
 mod nsq_basics;
@@ -29,3 +31,5 @@ mod nsqd_program;
 mod recovery;
 mod routes_deliver;
 mod routes_publish;
+mod tls;
+mod unix_sockets;

@@ -2,10 +2,14 @@
 //!
 //! With `NSQD` set, the same tests ask another nsqd, which tells whether they ask for the right thing.
 
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::leveret::Leveret;
 use crate::support::nsq::Client;
+use crate::support::wait::until_true;
 use crate::support::{http, unique};
 
 #[test]
@@ -81,4 +85,36 @@ fn http_publishes_and_reports() {
     assert_eq!(client.message().text(), "by http");
     let stats = http::get(server.http(), "/stats?format=json").json();
     assert_eq!(stats["topics"][0]["channels"][0]["in_flight_count"], 1);
+}
+
+#[test]
+fn a_producer_that_does_not_read_is_not_answered_without_limit() {
+    let server = Leveret::nsqd().start();
+    let topic = unique("deaf");
+    let mut stream = std::net::TcpStream::connect(server.tcp()).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    // The answers are more than what the system holds of them.
+    let count = 2_000_000;
+    let written = Arc::new(AtomicUsize::new(0));
+    let progress = Arc::clone(&written);
+    let writing = std::thread::spawn(move || {
+        let command = [format!("PUB {topic}\n").as_bytes(), b"\0\0\0\x01x"].concat();
+        let burst = command.repeat(1000);
+        writer.write_all(b"  V2").unwrap();
+        for _ in 0..count / 1000 {
+            writer.write_all(&burst).unwrap();
+            progress.fetch_add(1000, Ordering::Relaxed);
+        }
+    });
+    let mut before = 1;
+    until_true("the server takes no more", || {
+        let now = written.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(300));
+        let stands = now > 0 && now == std::mem::replace(&mut before, now);
+        stands && now < count
+    });
+    let mut answers = vec![0; count * 10];
+    stream.read_exact(&mut answers).unwrap();
+    assert!(answers.chunks(10).all(|answer| answer == b"\0\0\0\x06\0\0\0\0OK"));
+    writing.join().unwrap();
 }

@@ -27,15 +27,15 @@ pub(crate) enum Library {
 impl Library {
     pub(crate) const ALL: [Self; 3] = [Self::Pynsq, Self::Gnsq, Self::Nsqjs];
 
-    /// Publishes; options: `--count --prefix --batch --defer --format`, and for pynsq
-    /// `--patience --until --pace`.
+    /// Publishes; options: `--count --prefix --batch --defer --format --options` (a JSON object that the library takes),
+    /// and for pynsq `--patience --until --pace`.
     pub(crate) fn publish(self, tcp: SocketAddr, topic: &str, options: &[&str]) -> Driver {
         let tcp = tcp.to_string();
         self.run(&["publish", "--tcp", &tcp, "--topic", topic], options)
     }
 
     /// Consumes; options: `--count --distinct --max-in-flight --requeue --requeue-delay --silent --touch
-    /// --msg-timeout --seconds`. gnsq does not know `--msg-timeout`: give the server one.
+    /// --msg-timeout --seconds --options`. gnsq does not know `--msg-timeout`: give the server one.
     pub(crate) fn consume(
         self,
         tcp: SocketAddr,
@@ -46,6 +46,12 @@ impl Library {
         let tcp = tcp.to_string();
         let what = ["consume", "--tcp", &tcp, "--topic", topic, "--channel", channel];
         self.run(&what, options)
+    }
+
+    /// This library, or another one where its producer does not get over an upgrade or AUTH: gnsq 1.0's takes the first
+    /// answer that it does not know of for that to a message.
+    pub(crate) fn that_publishes_upgraded(self) -> Self {
+        if self == Self::Gnsq { Self::Pynsq } else { self }
     }
 
     fn run(self, what: &[&str], options: &[&str]) -> Driver {

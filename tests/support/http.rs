@@ -1,6 +1,6 @@
 //! One HTTP/1.1 request at a time over a plain socket.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::wait::PATIENCE;
@@ -53,17 +53,28 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Response {
+    let stream =
+        TcpStream::connect(at).unwrap_or_else(|error| panic!("{at} takes a connection: {error}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    request_over(stream, method, path, headers, body)
+}
+
+/// A request over a connection that is there already: a unix socket, TLS.
+pub(crate) fn request_over(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    let mut stream =
-        TcpStream::connect(at).unwrap_or_else(|error| panic!("{at} takes a connection: {error}"));
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     stream.write_all(head.as_bytes()).expect("the request's head is taken");
     // A server may answer and close before it has read a body that is too large.
     let sent = stream.write_all(body);

@@ -13,6 +13,7 @@ use super::{Scratch, signal, tail, wait};
 /// Before the address in the log, as nsqd writes it.
 const TCP_LINE: &str = "TCP: listening on ";
 const HTTP_LINE: &str = "HTTP: listening on ";
+const HTTPS_LINE: &str = "HTTPS: listening on ";
 
 /// What to start; [`Plan::start`] does.
 #[derive(Debug)]
@@ -43,6 +44,11 @@ impl Plan {
         self
     }
 
+    /// The scratch folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
     fn filled(&self, text: &str) -> String {
         text.replace("{dir}", &self.scratch.path().display().to_string())
     }
@@ -59,6 +65,16 @@ impl Plan {
             http: ([127, 0, 0, 1], 0).into(),
         };
         leveret.await_addresses();
+        leveret
+    }
+
+    /// Starts it and awaits that it listens for NSQ, wherever that is.
+    pub(crate) fn start_anywhere(self) -> Leveret {
+        let log = self.scratch.path().join("log");
+        let nowhere = ([127, 0, 0, 1], 0).into();
+        let child = Some(self.spawn(&log));
+        let leveret = Leveret { plan: self, log, child, tcp: nowhere, http: nowhere };
+        leveret.await_log(TCP_LINE);
         leveret
     }
 
@@ -155,6 +171,11 @@ impl Leveret {
         self.http
     }
 
+    /// Where it answers HTTPS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        wait::eventually("an address of HTTPS", || address(&self.log(), HTTPS_LINE))
+    }
+
     /// The scratch folder: configuration, log and data.
     pub(crate) fn dir(&self) -> &Path {
         self.plan.scratch.path()
@@ -220,6 +241,14 @@ impl Leveret {
     pub(crate) fn add_arg(&mut self, argument: &str) {
         let argument = self.plan.filled(argument);
         self.plan.arguments.push(argument);
+    }
+
+    /// The same for one that was started by [`Plan::start_anywhere`].
+    pub(crate) fn restart_anywhere(&mut self) {
+        self.kill();
+        let seen = self.log().len();
+        self.child = Some(self.plan.spawn(&self.log));
+        wait::until_true("it listens again", || self.log()[seen..].contains(TCP_LINE));
     }
 
     fn await_addresses(&mut self) {

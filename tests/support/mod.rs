@@ -5,6 +5,8 @@
 //! | [`leveret`] | the binary under test (or a real nsqd, for conformance) as a process |
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
+//! | [`secure`] | certificates, and connections in TLS or packed |
+//! | [`authd`] | an auth server that a test owns |
 //! | [`http`] | one HTTP request at a time |
 //! | [`stats`] | what `/stats` says of topics, channels and clients |
 //! | [`proxy`] | a TCP relay that can be cut or fall silent |
@@ -13,12 +15,14 @@
 //! | [`drivers`] | pynsq, gnsq, nsqjs and pika as programs that print JSON lines |
 //! | [`wait`] | awaiting a condition with a deadline |
 
+pub(crate) mod authd;
 pub(crate) mod drivers;
 pub(crate) mod http;
 pub(crate) mod leveret;
 pub(crate) mod nsq;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
+pub(crate) mod secure;
 pub(crate) mod site;
 pub(crate) mod stats;
 pub(crate) mod traffic;

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::wait::PATIENCE;
@@ -36,10 +38,28 @@ impl Message {
     }
 }
 
+/// What a connection goes over.
+pub(crate) trait Wire: std::io::Read + std::io::Write + std::fmt::Debug {
+    /// How long a read waits.
+    fn set_patience(&self, limit: Duration);
+}
+
+impl Wire for TcpStream {
+    fn set_patience(&self, limit: Duration) {
+        self.set_read_timeout(Some(limit)).expect("a timeout can be set");
+    }
+}
+
+impl Wire for UnixStream {
+    fn set_patience(&self, limit: Duration) {
+        self.set_read_timeout(Some(limit)).expect("a timeout can be set");
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     /// Bytes that are not yet a whole frame.
     unread: Vec<u8>,
     /// Deliveries that came while a reply was awaited.
@@ -59,7 +79,28 @@ impl Client {
         let stream = TcpStream::connect(at)
             .unwrap_or_else(|error| panic!("{at} takes a connection: {error}"));
         stream.set_nodelay(true).expect("an option can be set");
+        Self::over(Box::new(stream))
+    }
+
+    /// Connects to a unix socket and says the magic.
+    pub(crate) fn connect_unix(at: &Path) -> Self {
+        let stream = UnixStream::connect(at)
+            .unwrap_or_else(|error| panic!("{} takes a connection: {error}", at.display()));
+        let mut client = Self::over(Box::new(stream));
+        client.send(MAGIC);
+        client
+    }
+
+    fn over(stream: Box<dyn Wire>) -> Self {
         Self { stream, unread: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    /// Goes on over what `wrap` makes of the connection and of what was read of it already.
+    pub(crate) fn upgrade(
+        self,
+        wrap: impl FnOnce(Box<dyn Wire>, Vec<u8>) -> Box<dyn Wire>,
+    ) -> Self {
+        Self { stream: wrap(self.stream, self.unread), unread: Vec::new(), waiting: self.waiting }
     }
 
     /// Connects, subscribes, and is ready for `rdy` messages.
@@ -71,6 +112,7 @@ impl Client {
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server takes bytes");
+        self.stream.flush().expect("the server takes bytes");
     }
 
     /// Sends a line; the line feed is added.
@@ -242,7 +284,7 @@ impl Client {
             if left.is_zero() {
                 return Next::Nothing;
             }
-            self.stream.set_read_timeout(Some(left)).expect("a timeout can be set");
+            self.stream.set_patience(left);
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Next::Closed,

@@ -37,9 +37,9 @@ pub struct AuthOptions {
     pub addresses: Vec<String>,
     /// How they are asked.
     pub method: AuthMethod,
-    /// For a connection to be open.
+    /// For a connection to be open; 0 for as long as it takes.
     pub connect_timeout: Duration,
-    /// For the whole answer.
+    /// For the whole answer; 0 for as long as it takes.
     pub request_timeout: Duration,
     /// How long an answer is used beyond its time while no server can be reached; nsqd has none.
     pub stale_if_error: Duration,
@@ -139,15 +139,15 @@ impl AuthServers {
     /// The authorities' file cannot be used.
     pub fn new(options: AuthOptions) -> Result<Self, SetupError> {
         let tls = client_config(options.root_ca_file.as_deref(), options.only_tls13)?;
-        let client = Client::builder()
-            .use_preconfigured_tls(tls)
-            .connect_timeout(options.connect_timeout)
-            .timeout(options.request_timeout)
-            // nsqd goes to the servers that it is told, whatever its environment says.
-            .no_proxy()
-            .http1_only()
-            .build()
-            .map_err(|error| SetupError::Client(error.to_string()))?;
+        // nsqd goes to the servers that it is told, whatever its environment says.
+        let mut client = Client::builder().use_preconfigured_tls(tls).no_proxy().http1_only();
+        if !options.connect_timeout.is_zero() {
+            client = client.connect_timeout(options.connect_timeout);
+        }
+        if !options.request_timeout.is_zero() {
+            client = client.timeout(options.request_timeout);
+        }
+        let client = client.build().map_err(|error| SetupError::Client(error.to_string()))?;
         Ok(Self { options, client })
     }
 
