@@ -3,6 +3,8 @@
 //! Start: lock the data folder, bind the ports, load what is kept, then serve; nothing has happened yet when one of the
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
+mod ending;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +12,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::bridge::Bridge;
 use crate::bridge::route::Route;
+use crate::bridge::{Bridge, envelope};
 use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
 use crate::http;
 use crate::protocol::command::Limits;
@@ -158,17 +160,18 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
         Some(address) => Some(listen(address, "http_address").await?),
         None => None,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = ending::Signals::new()?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
     let engine = Engine::new(engine::Options {
         node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
         mem_queue_size: nsqd.mem_queue_size,
         max_msg_timeout: nsqd.max_msg_timeout,
+        policies: Arc::new(policies(&plan.config)),
     });
     if let Some(kept) = &kept {
         kept.load(&engine)?;
     }
+    engine.declare()?;
     for note in &plan.notes {
         tracing::warn!("{note}");
     }
@@ -195,11 +198,7 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let options = Arc::new(server_options(&plan.config));
     let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
 
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal, "stopping");
+    ending::until_end(&engine, &mut signals, nsqd.drain_timeout).await;
     stop.send_replace(true);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
@@ -286,7 +285,8 @@ fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
     http::Limits {
         max_msg_size: nsqd.max_msg_size,
         max_body_size: nsqd.max_body_size,
-        max_req_timeout: nsqd.max_req_timeout,
+        max_defer_time: nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout),
+        drain_timeout: nsqd.drain_timeout,
         max_heartbeat_interval: nsqd.max_heartbeat_interval,
         max_output_buffer_size: nsqd.max_output_buffer_size,
         max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
@@ -303,6 +303,7 @@ fn server_options(config: &NodeConfig) -> server::Options {
             max_body_size: signed(nsqd.max_body_size),
             max_rdy_count: signed(nsqd.max_rdy_count),
             max_req_timeout: nsqd.max_req_timeout,
+            max_defer_time: nsqd.max_defer_time,
         },
         offer: Offer {
             max_rdy_count: signed(nsqd.max_rdy_count),
@@ -318,8 +319,8 @@ fn server_options(config: &NodeConfig) -> server::Options {
             max_deflate_level: 6,
             snappy: false,
             auth_required: false,
-            topology_region: String::new(),
-            topology_zone: String::new(),
+            topology_region: nsqd.topology_region.clone(),
+            topology_zone: nsqd.topology_zone.clone(),
         },
         defaults: Settings {
             heartbeat_interval: Some(HEARTBEAT),
@@ -328,9 +329,17 @@ fn server_options(config: &NodeConfig) -> server::Options {
             sample_rate: 0,
             msg_timeout: nsqd.msg_timeout,
         },
+        topology_aware: nsqd.topology_aware,
         max_channel_consumers: usize::try_from(nsqd.max_channel_consumers).unwrap_or(usize::MAX),
         shutdown_timeout: config.shutdown_timeout,
     }
+}
+
+/// The rows of the file, behind one that holds what the node as a whole asks for.
+fn policies(config: &NodeConfig) -> Policies {
+    let all = TopicRow { durability: config.nsqd.durability, ..TopicRow::new(Pattern::any()) };
+    let rows = std::iter::once(all).chain(config.topics.iter().cloned());
+    Policies::new(rows.collect(), envelope::json)
 }
 
 /// nsqd's: CRC-32 of the MD5 of the hostname, modulo 1024.

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bridge::broker::BrokerOptions;
+use crate::engine::policy::{Durability, TopicRow};
+
+/// The experiment that prefers consumers nearby, as nsqd calls it.
+pub const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
 /// Everything about a node but its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct NodeConfig {
     pub brokers: Vec<BrokerOptions>,
     /// Logging.
     pub log: LogConfig,
+    /// What is asked of topics and channels by the patterns of their names.
+    pub topics: Vec<TopicRow>,
     /// How long a clean exit may take to settle what is in flight; the rest is redelivered. 0 to 1 h.
     pub shutdown_timeout: Duration,
     /// The folder that route files were read from; `None` if there is none.
@@ -27,6 +33,7 @@ impl Default for NodeConfig {
             nsqd: NsqdConfig::default(),
             brokers: Vec::new(),
             log: LogConfig::default(),
+            topics: Vec::new(),
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
         }
@@ -76,6 +83,19 @@ pub struct NsqdConfig {
     pub output_buffer_timeout: Duration,
     /// Most consumers of a channel on this node; 0 is no bound.
     pub max_channel_consumers: u32,
+    /// Longest delay of DPUB and of `/pub?defer=`; `max_req_timeout` if `None`.
+    pub max_defer_time: Option<Duration>,
+    /// How long SIGTERM waits for what is in flight, and a drain for all that is owed; zero: SIGTERM does not wait, and a
+    /// drain has no deadline.
+    pub drain_timeout: Duration,
+    /// How safe a message is when its publish is answered, unless its topic says otherwise; `None` leaves it to the node.
+    pub durability: Option<Durability>,
+    /// The larger domain that the node is in.
+    pub topology_region: String,
+    /// The failure domain within the region.
+    pub topology_zone: String,
+    /// Whether consumers of the same zone, then of the same region, come before others.
+    pub topology_aware: bool,
 }
 
 impl Default for NsqdConfig {
@@ -101,6 +121,12 @@ impl Default for NsqdConfig {
             min_output_buffer_timeout: Duration::from_millis(25),
             output_buffer_timeout: Duration::from_millis(250),
             max_channel_consumers: 0,
+            max_defer_time: None,
+            drain_timeout: Duration::ZERO,
+            durability: None,
+            topology_region: String::new(),
+            topology_zone: String::new(),
+            topology_aware: false,
         }
     }
 }

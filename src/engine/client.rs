@@ -17,6 +17,37 @@ pub struct Identity {
     pub user_agent: String,
     /// Percentage of messages that a consumer wants, 0 for all.
     pub sample_rate: u8,
+    /// `topology_region`: the larger domain that it is in.
+    pub topology_region: String,
+    /// `topology_zone`: the failure domain within the region.
+    pub topology_zone: String,
+}
+
+/// How near a consumer is to the node. The nearest is the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Locality {
+    /// In the same zone.
+    Zone = 0,
+    /// In the same region, in another zone.
+    Region = 1,
+    /// Anywhere, or it is not known.
+    #[default]
+    Global = 2,
+}
+
+impl Locality {
+    /// How near a client that names this region and zone is to a node with its own: plain comparisons, as nsqd makes
+    /// them, so that two empty names are the same.
+    #[must_use]
+    pub fn of(client: (&str, &str), node: (&str, &str)) -> Self {
+        if client.1 == node.1 {
+            Self::Zone
+        } else if client.0 == node.0 {
+            Self::Region
+        } else {
+            Self::Global
+        }
+    }
 }
 
 /// A connection's state as nsqd numbers it.
@@ -93,6 +124,7 @@ pub struct Client {
     /// Counters, updated by the channel that it subscribes.
     pub counters: ClientCounters,
     state: AtomicU8,
+    locality: AtomicU8,
     identity: Mutex<Arc<Identity>>,
     published: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -106,6 +138,7 @@ impl Client {
             connected_at,
             counters: ClientCounters::default(),
             state: AtomicU8::new(ClientState::Init as u8),
+            locality: AtomicU8::new(Locality::Global as u8),
             identity: Mutex::new(Arc::new(identity)),
             published: Mutex::default(),
         }
@@ -131,6 +164,21 @@ impl Client {
     /// Notes a new state.
     pub fn enter(&self, state: ClientState) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// How near it is to the node. A subscription keeps what holds when it begins.
+    #[must_use]
+    pub fn locality(&self) -> Locality {
+        match self.locality.load(Ordering::Relaxed) {
+            0 => Locality::Zone,
+            1 => Locality::Region,
+            _ => Locality::Global,
+        }
+    }
+
+    /// Notes how near it is.
+    pub fn locate(&self, locality: Locality) {
+        self.locality.store(locality as u8, Ordering::Relaxed);
     }
 
     /// Notes that it published `messages` to `topic`.

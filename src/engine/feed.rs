@@ -40,6 +40,8 @@ pub(super) struct Feed {
     pub(super) paused: bool,
     pub(super) exiting: bool,
     pub(super) ingress: Option<Arc<dyn Ingress>>,
+    /// When the topic looks for messages that are too old, if it does.
+    pub(super) age_alarm: Option<Instant>,
     next_detached: u64,
 }
 
@@ -65,6 +67,7 @@ impl Feed {
             paused: false,
             exiting: false,
             ingress: None,
+            age_alarm: None,
             next_detached: first | DETACHED,
         }
     }
@@ -102,6 +105,20 @@ impl Feed {
             for channel in &self.channels {
                 channel.defer(held.message.clone(), now + held.delay, self.released);
             }
+        }
+        self.keep_channels_within_bounds(now);
+    }
+
+    /// Has channels that are bounded part with what is too much.
+    fn keep_channels_within_bounds(&mut self, now: Instant) {
+        let mut freed = false;
+        for channel in self.channels.iter().filter(|channel| channel.is_bounded()) {
+            for claim in channel.keep_within_bounds(&self.log, self.released, now) {
+                freed |= self.log.settle(&claim);
+            }
+        }
+        if freed {
+            self.maintain();
         }
     }
 

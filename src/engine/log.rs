@@ -34,6 +34,8 @@ struct Block {
     base: u64,
     entries: Vec<Entry>,
     bodies: Vec<u8>,
+    /// Bytes of all bodies before this block's.
+    offset: u64,
     /// Claims on the block; atomic, so that settling needs the log for reading only.
     owed: AtomicU64,
 }
@@ -48,8 +50,9 @@ impl Block {
             || (self.entries.len() < BLOCK_ENTRIES && self.bodies.len() + body <= BLOCK_BYTES)
     }
 
-    fn reset(&mut self, base: u64) {
+    fn reset(&mut self, base: u64, offset: u64) {
         self.base = base;
+        self.offset = offset;
         self.entries.clear();
         self.bodies.clear();
         self.owed.store(0, Ordering::Relaxed);
@@ -76,12 +79,14 @@ pub(crate) struct Log {
     blocks: VecDeque<Block>,
     spare: Vec<Block>,
     next: u64,
+    /// Bytes of all bodies so far.
+    bytes: u64,
 }
 
 impl Log {
     /// An empty log whose first message gets the sequence number `first`.
     pub(crate) const fn new(first: u64) -> Self {
-        Self { blocks: VecDeque::new(), spare: Vec::new(), next: first }
+        Self { blocks: VecDeque::new(), spare: Vec::new(), next: first, bytes: 0 }
     }
 
     /// The sequence number that the next message gets.
@@ -102,6 +107,7 @@ impl Log {
             *block.owed.get_mut() += 1;
         }
         self.next += 1;
+        self.bytes += body.len() as u64;
         seq
     }
 
@@ -109,14 +115,14 @@ impl Log {
         if let Some(last) = self.blocks.back_mut() {
             if !last.entries.is_empty() && *last.owed.get_mut() == 0 {
                 // Everything in it is settled: start over in the same, warm memory.
-                last.reset(self.next);
+                last.reset(self.next, self.bytes);
             }
             if last.end() == self.next && last.has_room(body) {
                 return;
             }
         }
         let mut block = self.spare.pop().unwrap_or_default();
-        block.reset(self.next);
+        block.reset(self.next, self.bytes);
         self.blocks.push_back(block);
     }
 
@@ -145,6 +151,19 @@ impl Log {
     /// How many messages of `range` the log holds.
     pub(crate) fn count(&self, range: &Range<u64>) -> u64 {
         self.overlapping(range).map(|block| block.overlap(range)).sum()
+    }
+
+    /// Bytes of the bodies of `range`, as far as the log holds it. Costs as much as finding its two ends.
+    pub(crate) fn bytes(&self, range: &Range<u64>) -> u64 {
+        self.offset(range.end).saturating_sub(self.offset(range.start))
+    }
+
+    /// Bytes of all bodies before `seq`.
+    fn offset(&self, seq: u64) -> u64 {
+        let at = self.blocks.partition_point(|block| block.end() <= seq);
+        let Some(block) = self.blocks.get(at) else { return self.bytes };
+        let at = usize::try_from(seq.saturating_sub(block.base)).unwrap_or(usize::MAX);
+        block.offset + block.entries.get(at).map_or(0, |entry| u64::from(entry.start))
     }
 
     fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Block> {
@@ -191,6 +210,8 @@ impl Log {
                 return;
             }
             let kept = usize::try_from(seq.saturating_sub(block.base)).unwrap_or(usize::MAX);
+            let start = block.entries.get(kept).map_or(0, |entry| u64::from(entry.start));
+            self.bytes = block.offset + start;
             if kept > 0 {
                 block.entries.truncate(kept);
                 return;
@@ -310,6 +331,28 @@ mod tests {
         assert_eq!(log.count(&(0..u64::MAX)), 5);
         assert_eq!(log.append(b"y", 0), end);
         assert_eq!(bodies(&log, 4, u64::MAX), [b"x".to_vec(), b"y".to_vec()]);
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_bodies_in_between() {
+        let mut log = Log::new(7);
+        let size = |n: u64| usize::try_from(n * 37 % 900).unwrap();
+        for n in 0..3000 {
+            log.append(&vec![1; size(n)], 0);
+        }
+        let sum = |from: u64, end: u64| (from..end).map(size).sum::<usize>() as u64;
+        for (from, end) in [(0, 3000), (0, 0), (10, 11), (5, 2990), (1400, 1500), (2999, 3000)] {
+            assert_eq!(log.bytes(&(7 + from..7 + end)), sum(from, end), "{from}..{end}");
+        }
+        assert_eq!(log.bytes(&(0..u64::MAX)), sum(0, 3000));
+        log.settle(&(7..2007));
+        log.reclaim();
+        assert_eq!(log.bytes(&(2007..3007)), sum(2000, 3000));
+        log.truncate(2500);
+        assert_eq!(log.bytes(&(2400..u64::MAX)), sum(2393, 2493));
+        log.append(b"four", 0);
+        assert_eq!(log.bytes(&(2400..u64::MAX)), sum(2393, 2493) + 4);
+        assert_eq!(log.bytes(&(2500..log.next())), 4);
     }
 
     #[test]

@@ -7,12 +7,16 @@
 //! Locks, in the order in which they are taken: engine (`topics`) → a topic's feed → a channel → alarms. None is held
 //! across an await, while writing to a socket, or while calling a seam.
 
+mod admission;
 mod alarms;
 mod backlog;
+mod burials;
 mod channel;
 mod client;
+mod drain;
 mod feed;
 mod log;
+pub mod policy;
 mod ticket;
 mod topic;
 mod upstream;
@@ -25,11 +29,15 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use alarms::Alarms;
+use burials::Burials;
 pub use channel::{
-    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PullLimit, Pulled,
-    SettleError, Settling, SubscribeError, Subscriber,
+    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit, PeekState,
+    Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber, WaitingFor,
 };
-pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed};
+pub use client::{Client, ClientCounters, ClientState, Clients, Identity, Listed, Locality};
+use drain::Drain;
+pub use drain::{DrainPhase, DrainState};
+use policy::Policies;
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
@@ -45,11 +53,18 @@ pub struct Options {
     pub mem_queue_size: u64,
     /// `--max-msg-timeout`: how long TOUCH can keep a message in flight.
     pub max_msg_timeout: Duration,
+    /// What is asked of topics and channels by the patterns of their names.
+    pub policies: Arc<Policies>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_id: 0, mem_queue_size: 10_000, max_msg_timeout: Duration::from_secs(15 * 60) }
+        Self {
+            node_id: 0,
+            mem_queue_size: 10_000,
+            max_msg_timeout: Duration::from_secs(15 * 60),
+            policies: Arc::default(),
+        }
     }
 }
 
@@ -60,6 +75,8 @@ struct Shared {
     /// The node id at its place in a message id.
     node: u64,
     alarms: Alarms,
+    burials: Burials,
+    drain: Drain,
     changes: watch::Sender<u64>,
 }
 
@@ -110,6 +127,8 @@ impl Engine {
             options,
             node,
             alarms: Alarms::default(),
+            burials: Burials::default(),
+            drain: Drain::default(),
             changes: watch::Sender::new(0),
         });
         Arc::new_cyclic(|this| Self {
@@ -121,9 +140,23 @@ impl Engine {
         })
     }
 
-    /// Serves timeouts and deferrals, for as long as it is polled.
+    /// Serves timeouts, deferrals and dead letters, for as long as it is polled.
     pub async fn run(&self) {
-        self.shared.alarms.ring().await;
+        tokio::join!(self.shared.alarms.ring(), self.shared.burials.attend());
+    }
+
+    /// Makes the topics and channels that the policies declare.
+    ///
+    /// # Errors
+    /// [`PublishError::Exiting`] once the node shuts down.
+    pub fn declare(&self) -> Result<(), PublishError> {
+        for (topic, channels) in self.shared.options.policies.declared() {
+            let topic = self.topic(topic)?;
+            for channel in channels {
+                topic.channel(channel)?;
+            }
+        }
+        Ok(())
     }
 
     /// The node's connections.
@@ -165,12 +198,15 @@ impl Engine {
             return Ok(Arc::clone(topic));
         }
         let name: Arc<str> = name.into();
-        let topic = Arc::new(Topic::new(
-            Arc::clone(&name),
-            first_seq(clock::unix_nanos()).max(first),
-            Arc::clone(&self.shared),
-            self.this.clone(),
-        ));
+        let topic = Arc::new_cyclic(|this| {
+            Topic::new(
+                Arc::clone(&name),
+                first_seq(clock::unix_nanos()).max(first),
+                Arc::clone(&self.shared),
+                self.this.clone(),
+                this.clone(),
+            )
+        });
         topic.set_ingress(self.routed.read().get(&name).cloned());
         topics.by_name.insert(name, Arc::clone(&topic));
         drop(topics);

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::admission::{Load, Losses};
 use super::channel::{Channel, Deferred, Offer};
 use super::feed::{Feed, Held, own};
+use super::policy::TopicPolicy;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
 use super::{Engine, Shared};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::names::{MessageId, is_ephemeral};
 
 /// See the module's description.
@@ -25,6 +27,9 @@ pub struct Topic {
     bytes: AtomicU64,
     shared: Arc<Shared>,
     engine: Weak<Engine>,
+    this: Weak<Self>,
+    pub(super) policy: TopicPolicy,
+    pub(super) losses: Losses,
 }
 
 impl Topic {
@@ -33,8 +38,12 @@ impl Topic {
         first: u64,
         shared: Arc<Shared>,
         engine: Weak<Engine>,
+        this: Weak<Self>,
     ) -> Self {
         Self {
+            policy: shared.options.policies.topic(&name),
+            losses: Losses::default(),
+            this,
             ephemeral: is_ephemeral(&name),
             name,
             feed: Arc::new(RwLock::new(Feed::new(first))),
@@ -81,7 +90,20 @@ impl Topic {
     /// Why nothing was taken.
     pub fn publish<'a>(
         &self,
-        bodies: impl Iterator<Item = &'a [u8]>,
+        bodies: impl Iterator<Item = &'a [u8]> + Clone,
+        signal: &Arc<Signal>,
+    ) -> Result<Accepted, PublishError> {
+        self.shared.drain.admit()?;
+        self.publish_inside(bodies, signal)
+    }
+
+    /// As [`Topic::publish`], for what the node itself publishes: it does so until everything is delivered.
+    ///
+    /// # Errors
+    /// Why nothing was taken.
+    pub fn publish_inside<'a>(
+        &self,
+        bodies: impl Iterator<Item = &'a [u8]> + Clone,
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
         let timestamp = clock::unix_nanos();
@@ -89,6 +111,7 @@ impl Topic {
         if feed.exiting {
             return Err(PublishError::Exiting);
         }
+        self.admit(&feed, || Load::of(bodies.clone()))?;
         if let Some(ingress) = feed.ingress.clone() {
             let batch = route(&mut feed, self.shared.node, bodies, timestamp);
             drop(feed);
@@ -109,7 +132,9 @@ impl Topic {
                 feed.log.append(body, timestamp);
             }
         }
-        feed.release(self.shared.bound(), clock::now());
+        let now = clock::now();
+        feed.release(self.shared.bound(), now);
+        self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(messages, bytes);
         Ok(Accepted::Now)
@@ -129,11 +154,13 @@ impl Topic {
         if delay.is_zero() {
             return self.publish(std::iter::once(body), signal);
         }
+        self.shared.drain.admit()?;
         let timestamp = clock::unix_nanos();
         let mut feed = self.feed.write();
         if feed.exiting {
             return Err(PublishError::Exiting);
         }
+        self.admit(&feed, || Load::of(std::iter::once(body)))?;
         if feed.ingress.is_some() {
             return Err(PublishError::Refused {
                 route: Arc::clone(&self.name),
@@ -143,7 +170,9 @@ impl Topic {
         let seq = feed.mint();
         let message = Deferred { seq, timestamp, body: own(body) };
         feed.held.push(Held { message, delay });
-        feed.release(self.shared.bound(), clock::now());
+        let now = clock::now();
+        feed.release(self.shared.bound(), now);
+        self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(1, body.len() as u64);
         Ok(Accepted::Now)
@@ -241,6 +270,7 @@ impl Topic {
                 },
                 feed.released,
                 feed.released_total,
+                self.shared.options.policies.channel(&self.name, name),
             )
         });
         feed.channels.insert(at, Arc::clone(&channel));
@@ -279,6 +309,7 @@ impl Topic {
     /// Drops what no channel has got yet.
     pub fn empty(&self) {
         self.feed.write().drop_unreleased();
+        self.drain_progressed();
     }
 
     /// Stops or goes on handing messages to the channels; publishing goes on.
@@ -309,6 +340,24 @@ impl Topic {
         self.feed.read().log.memory()
     }
 
+    /// Another topic of the node, made if it is not there.
+    pub(super) fn sibling(&self, name: &str) -> Result<Arc<Self>, PublishError> {
+        self.engine.upgrade().ok_or(PublishError::Exiting)?.topic(name)
+    }
+
+    /// The node id at its place in a message id.
+    pub(super) fn node(&self) -> u64 {
+        self.shared.node
+    }
+
+    pub(super) fn set_alarm(&self, at: Instant) {
+        self.shared.alarms.set(at, self.this.clone());
+    }
+
+    pub(super) fn drain_progressed(&self) {
+        self.shared.drain.progressed();
+    }
+
     pub(super) fn set_ingress(&self, ingress: Option<Arc<dyn Ingress>>) {
         self.feed.write().ingress = ingress;
     }
@@ -331,6 +380,7 @@ impl Topic {
         for channel in channels {
             channel.close();
         }
+        self.drain_progressed();
     }
 }
 

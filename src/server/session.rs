@@ -9,8 +9,8 @@ use super::Options;
 use super::replies::{Publisher, Replies};
 use crate::clock::Instant;
 use crate::engine::{
-    Accepted, Client, ClientState, Consumer, Delivery, Engine, Identity, PublishError, PullLimit,
-    SettleError, Settling, Signal, SubscribeError, Subscriber, Topic,
+    Accepted, Client, ClientState, Consumer, Delivery, Engine, Identity, Locality, PublishError,
+    PullLimit, SettleError, Settling, Signal, SubscribeError, Subscriber, Topic,
 };
 use crate::names::MessageId;
 use crate::protocol::command::{Command, Fault, Gate, Parser, Phase};
@@ -217,12 +217,20 @@ impl Session {
         match agreed {
             Ok((request, agreed)) => {
                 self.settings = agreed.settings;
+                if self.delivery.is_none() && self.options.topology_aware {
+                    let client = (&*request.topology_region, &*request.topology_zone);
+                    let offer = &self.options.offer;
+                    let node = (&*offer.topology_region, &*offer.topology_zone);
+                    self.client.locate(Locality::of(client, node));
+                }
                 self.delivery.get_or_insert(agreed.settings);
                 self.client.identify(Identity {
                     client_id: request.client_id,
                     hostname: request.hostname,
                     user_agent: request.user_agent,
                     sample_rate: agreed.settings.sample_rate,
+                    topology_region: request.topology_region,
+                    topology_zone: request.topology_zone,
                 });
                 self.replies.respond(&mut self.out, &agreed.reply);
             }

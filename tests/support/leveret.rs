@@ -183,10 +183,15 @@ impl Leveret {
     /// SIGTERM, and its end awaited.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Its end, by itself, awaited.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server runs");
         end_of(&mut child).unwrap_or_else(|| {
             kill_and_reap(&mut child);
-            panic!("SIGTERM did not end it")
+            panic!("it was to end, and did not")
         })
     }
 

@@ -5,7 +5,7 @@ use super::node_findings;
 const WRONG: &[(&str, &str)] = &[
     (
         "nsqd: {tcp_adress: x}",
-        "1:8: nsqd.tcp_adress: unknown key \"tcp_adress\"; did you mean \"tcp_address\"? expected one of broadcast_address, broadcast_http_port, broadcast_tcp_port, data_path, http_address, max_body_size, max_channel_consumers, max_heartbeat_interval, max_msg_size, max_msg_timeout, max_output_buffer_size, max_output_buffer_timeout, max_rdy_count, max_req_timeout, mem_queue_size, min_output_buffer_timeout, msg_timeout, node_id, output_buffer_timeout, tcp_address",
+        "1:8: nsqd.tcp_adress: unknown key \"tcp_adress\"; did you mean \"tcp_address\"? expected one of broadcast_address, broadcast_http_port, broadcast_tcp_port, data_path, drain_timeout, durability, enable_experiment, http_address, max_body_size, max_channel_consumers, max_defer_time, max_heartbeat_interval, max_msg_size, max_msg_timeout, max_output_buffer_size, max_output_buffer_timeout, max_rdy_count, max_req_timeout, mem_queue_size, min_output_buffer_timeout, msg_timeout, node_id, output_buffer_timeout, tcp_address, topology_region, topology_zone",
     ),
     (
         "nsqd: {tcp_address: localhost}",

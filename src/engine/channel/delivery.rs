@@ -23,6 +23,8 @@ pub(super) struct Pull<'a, F> {
     pub(super) messages: u64,
     /// Bytes of bodies that it may still get; the last message may exceed them.
     pub(super) bytes: usize,
+    /// Messages published before it (nanoseconds since the Unix epoch) are too old.
+    pub(super) horizon: i64,
     /// Messages that it got.
     pub(super) delivered: u64,
     pub(super) leftovers: &'a mut Leftovers,
@@ -51,6 +53,9 @@ impl State {
             let end = pull.view.released.min(self.pass_skips());
             let stop = self.again.front().map_or(end, |again| again.after.min(end));
             for stored in pull.view.log.iter(self.cursor, stop) {
+                if !self.may_pass(pull.now) {
+                    return;
+                }
                 self.cursor = stored.seq + 1;
                 self.deliver_stored(stored, pull);
                 if pull.is_spent() {
@@ -59,6 +64,9 @@ impl State {
             }
             self.cursor = self.cursor.max(stop);
             if self.again.front().is_some_and(|again| again.after <= self.cursor) {
+                if !self.may_pass(pull.now) {
+                    return;
+                }
                 self.deliver_again(pull);
             } else if self.cursor >= pull.view.released {
                 return;
@@ -67,7 +75,10 @@ impl State {
     }
 
     fn deliver_stored<F: FnMut(Picked<'_>)>(&mut self, stored: Stored<'_>, pull: &mut Pull<'_, F>) {
-        if self.is_sampled_out(pull.consumer) {
+        let is_too_old = stored.timestamp < pull.horizon;
+        if is_too_old || self.is_sampled_out(pull.consumer) {
+            self.tally.expired += u64::from(is_too_old);
+            self.keep_token();
             pull.leftovers.claim(stored.seq);
             return;
         }
@@ -83,14 +94,17 @@ impl State {
         let Some(Again { seq, .. }) = self.again.pop_front() else {
             return;
         };
-        let Some(at) = self.window.get(seq) else {
-            return;
+        let at = self.window.get(seq);
+        let is_ready =
+            |at: &u32| self.slots.get(*at).is_some_and(|slot| slot.phase == Phase::Ready);
+        let Some(at) = at.filter(is_ready) else {
+            return self.keep_token();
         };
-        if self.slots.get(at).is_none_or(|slot| slot.phase != Phase::Ready) {
-            return;
-        }
         self.again_live -= 1;
-        if self.is_sampled_out(pull.consumer) {
+        let is_too_old = pull.horizon > i64::MIN && self.is_expired(seq, pull.view, pull.horizon);
+        if is_too_old || self.is_sampled_out(pull.consumer) {
+            self.tally.expired += u64::from(is_too_old);
+            self.keep_token();
             self.forget(seq, pull.leftovers);
             return;
         }
@@ -114,9 +128,23 @@ impl State {
         }
     }
 
+    /// Whether the channel's limit lets one more message pass. Asked when there is one.
+    fn may_pass(&mut self, now: Instant) -> bool {
+        self.gate.as_mut().is_none_or(|gate| gate.pass(now))
+    }
+
+    /// The message that was let pass is not delivered.
+    const fn keep_token(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            gate.take_back();
+        }
+    }
+
     /// Puts a message in flight at `consumer` and counts the attempt.
     fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
         let Self { slots, consumers, in_flight, .. } = self;
+        let own = slots.get(at).map_or(0, Slot::own_bytes);
+        slots.waiting_bytes = slots.waiting_bytes.saturating_sub(own);
         let (Some(slot), Some(to)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
             return 0;
         };

@@ -8,15 +8,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumers::{Consumers, Subscriber};
+use super::gate::Gate;
+use super::rules::{Cause, Tally};
 use super::slots::{Detached, Phase, Slot, Slots};
 use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::Log;
-use crate::engine::upstream::{Source, Upstream};
+use crate::engine::policy::ChannelPolicy;
+use crate::engine::upstream::Source;
 use crate::storage::backlog::Owed;
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
@@ -83,12 +85,18 @@ pub(super) struct State {
     /// Everything before it was delivered at least once, or skipped.
     pub(super) cursor: u64,
     /// Parts of the log ahead of the cursor that are not for this channel.
-    skips: VecDeque<Range<u64>>,
+    pub(super) skips: VecDeque<Range<u64>>,
     pub(super) again: VecDeque<Again>,
     /// Live entries of `again`: the queue may hold entries whose message is gone.
     pub(super) again_live: u64,
-    deferred: BinaryHeap<Reverse<(Instant, u64)>>,
-    deferred_live: u64,
+    pub(super) deferred: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Held back, the condemned ones among them.
+    pub(super) deferred_live: u64,
+    pub(super) policy: ChannelPolicy,
+    pub(super) gate: Option<Gate>,
+    /// Given up since somebody asked.
+    pub(super) condemned: Vec<(u64, Cause)>,
+    pub(super) tally: Tally,
     pub(super) consumers: Consumers,
     pub(super) paused: bool,
     pub(super) exiting: bool,
@@ -101,7 +109,7 @@ pub(super) struct State {
 
 impl State {
     /// A channel that sees what the topic hands on from `cursor` on.
-    pub(super) fn new(cursor: u64) -> Self {
+    pub(super) fn new(cursor: u64, policy: ChannelPolicy) -> Self {
         Self {
             slots: Slots::default(),
             window: Window::default(),
@@ -111,6 +119,10 @@ impl State {
             again_live: 0,
             deferred: BinaryHeap::new(),
             deferred_live: 0,
+            gate: policy.rate.map(Gate::new),
+            policy,
+            condemned: Vec::new(),
+            tally: Tally::default(),
             consumers: Consumers::default(),
             paused: false,
             exiting: false,
@@ -170,9 +182,14 @@ impl State {
         }
     }
 
+    /// Whether nothing is delivered, whatever there is.
+    pub(super) fn is_held(&self) -> bool {
+        self.paused || self.exiting || self.gate.as_ref().is_some_and(Gate::is_closed)
+    }
+
     /// Whether a consumer with credit would get something.
     pub(super) fn has_ready(&mut self, view: View<'_>) -> bool {
-        if self.paused || self.exiting {
+        if self.is_held() {
             return false;
         }
         if self.again_live > 0 {
@@ -192,7 +209,7 @@ impl State {
     }
 
     /// Takes a message out of its consumer's hands.
-    fn take_back(&mut self, at: u32) {
+    pub(super) fn take_back(&mut self, at: u32) {
         let Self { slots, consumers, in_flight, .. } = self;
         let Some(Phase::InFlight { consumer, .. }) = slots.get(at).map(|slot| slot.phase) else {
             return;
@@ -202,6 +219,7 @@ impl State {
             slots.unlink(&mut from.list, at);
             from.in_flight -= 1;
         }
+        slots.waiting_bytes += slots.get(at).map_or(0, Slot::own_bytes);
     }
 
     /// Ends a message's life.
@@ -249,6 +267,10 @@ impl State {
         let at = self.owned(consumer, seq)?;
         self.take_back(at);
         self.requeues += 1;
+        if self.is_worn_out(at) {
+            self.condemn(at, Cause::Requeued);
+            return Ok(None);
+        }
         if delay.is_zero() {
             self.queue(at, released);
             return Ok(None);
@@ -280,7 +302,7 @@ impl State {
     }
 
     /// Puts a message behind everything that is queued now.
-    fn queue(&mut self, at: u32, released: u64) {
+    pub(super) fn queue(&mut self, at: u32, released: u64) {
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
@@ -290,7 +312,7 @@ impl State {
     }
 
     /// Holds a message back until `due`.
-    fn hold(&mut self, at: u32, due: Instant) {
+    pub(super) fn hold(&mut self, at: u32, due: Instant) {
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
@@ -334,7 +356,7 @@ impl State {
             while let Some(at) = self.first_overdue(consumer, now) {
                 self.take_back(at);
                 self.timeouts += 1;
-                self.queue(at, released);
+                self.queue_or_condemn(at, released, Cause::TimedOut);
             }
             self.consumers.relieved(consumer);
         }
@@ -346,7 +368,7 @@ impl State {
             self.deferred.pop();
             if let Some(at) = at {
                 self.deferred_live -= 1;
-                self.queue(at, released);
+                self.queue_or_condemn(at, released, Cause::TriedBefore);
             }
         }
     }
@@ -360,7 +382,7 @@ impl State {
     }
 
     /// The slot that an entry of the deferred heap stands for, unless its message is gone.
-    fn held(&self, due: Instant, seq: u64) -> Option<u32> {
+    pub(super) fn held(&self, due: Instant, seq: u64) -> Option<u32> {
         let at = self.window.get(seq)?;
         (self.slots.get(at)?.phase == Phase::Deferred { due }).then_some(at)
     }
@@ -370,7 +392,7 @@ impl State {
         let timeouts = self.consumers.iter().filter_map(|consumer| {
             match self.slots.get(consumer.list.first()?)?.phase {
                 Phase::InFlight { deadline, .. } => Some(deadline),
-                Phase::Ready | Phase::Deferred { .. } => None,
+                Phase::Ready | Phase::Deferred { .. } | Phase::Condemned => None,
             }
         });
         let deferred = self.deferred.peek().map(|&Reverse((due, _))| due);
@@ -388,7 +410,7 @@ impl State {
         while let Some(at) = self.consumers.get(consumer).and_then(|consumer| consumer.list.first())
         {
             self.take_back(at);
-            self.queue(at, released);
+            self.queue_or_condemn(at, released, Cause::ConsumerLeft);
         }
         self.consumers.remove(consumer);
     }
@@ -429,7 +451,7 @@ impl State {
                     let wait = due.saturating_duration_since(now).as_nanos();
                     unix_nanos.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
                 }
-                Phase::Ready | Phase::InFlight { .. } => 0,
+                Phase::Ready | Phase::InFlight { .. } | Phase::Condemned => 0,
             };
             let (timestamp, body) = match &slot.detached {
                 Some(detached) => (detached.timestamp, detached.body.to_vec()),
@@ -455,6 +477,7 @@ impl State {
     /// Moves the live messages of `range` out of the log, each into a body of its own.
     pub(super) fn detach(&mut self, log: &Log, range: &Range<u64>, leftovers: &mut Leftovers) {
         let Self { slots, window, .. } = self;
+        let mut moved = 0;
         for at in window.range(range.start, range.end) {
             let Some(slot) = slots.get_mut(at) else {
                 continue;
@@ -467,34 +490,11 @@ impl State {
                 timestamp: stored.timestamp,
                 source: None,
             }));
+            if !matches!(slot.phase, Phase::InFlight { .. }) {
+                moved += slot.own_bytes();
+            }
             leftovers.claim(slot.seq);
         }
-    }
-
-    /// Drops what the upstream's lives up to and including `generation` had delivered: it will deliver it again.
-    pub(super) fn revoke(&mut self, upstream: &Arc<dyn Upstream>, generation: u64) {
-        let revoked: Vec<(u32, u64, Phase)> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| {
-                let source = slot.detached.as_ref().and_then(|detached| detached.source.as_ref());
-                source.is_some_and(|source| {
-                    source.is_from(upstream) && source.origin.generation <= generation
-                })
-            })
-            .map(|(at, slot)| (at, slot.seq, slot.phase))
-            .collect();
-        for (at, seq, phase) in revoked {
-            match phase {
-                Phase::Ready => self.again_live -= 1,
-                Phase::Deferred { .. } => self.deferred_live -= 1,
-                Phase::InFlight { consumer, .. } => {
-                    self.take_back(at);
-                    self.consumers.relieved(consumer);
-                }
-            }
-            self.window.remove(seq);
-            self.slots.remove(at);
-        }
+        slots.waiting_bytes += moved;
     }
 }

@@ -21,7 +21,7 @@ fn client(address: &str, agent: &str) -> Arc<Client> {
         client_id: "me".into(),
         hostname: "host".into(),
         user_agent: agent.into(),
-        sample_rate: 0,
+        ..Identity::default()
     };
     let connected = clock::unix_seconds() - 3661;
     Arc::new(Client::new(address.into(), connected, identity))
@@ -99,7 +99,7 @@ async fn json_has_nsqds_keys_in_nsqds_order() {
     );
     expect(
         "\"channels\":[",
-        "channel_name depth backend_depth in_flight_count deferred_count message_count requeue_count \
+        "channel_name depth backend_depth in_flight_count deferred_count message_count global_msg_count requeue_count \
          timeout_count client_count clients paused e2e_processing_latency",
     );
     let client = "client_id hostname version remote_address state ready_count in_flight_count \
