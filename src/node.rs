@@ -4,6 +4,7 @@
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
 mod doors;
+mod ending;
 mod secure;
 
 use std::io;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::bridge::Bridge;
 use crate::bridge::route::Route;
+use crate::bridge::{Bridge, envelope};
 use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
 use crate::http;
 use crate::protocol::command::Limits;
@@ -166,17 +167,17 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let kept = Kept::open(&plan)?;
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = ending::Signals::new()?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
     let options = engine::Options {
         node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
         mem_queue_size: nsqd.mem_queue_size,
         max_msg_timeout: nsqd.max_msg_timeout,
+        policies: Arc::new(policies(&plan.config)),
         durability: nsqd.durability,
-        ..engine::Options::default()
     };
     let engine = open(options, nsqd, kept.as_deref())?;
+    engine.declare()?;
     for note in &plan.notes {
         tracing::warn!("{note}");
     }
@@ -204,11 +205,7 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     let options = Arc::new(server_options(&plan.config, &security));
     let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
 
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal, "stopping");
+    ending::until_end(&engine, &mut signals, nsqd.drain_timeout).await;
     stop.send_replace(true);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
@@ -296,7 +293,8 @@ fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
     http::Limits {
         max_msg_size: nsqd.max_msg_size,
         max_body_size: nsqd.max_body_size,
-        max_req_timeout: nsqd.max_req_timeout,
+        max_defer_time: nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout),
+        drain_timeout: nsqd.drain_timeout,
         max_heartbeat_interval: nsqd.max_heartbeat_interval,
         max_output_buffer_size: nsqd.max_output_buffer_size,
         max_output_buffer_timeout: nsqd.max_output_buffer_timeout,
@@ -313,6 +311,7 @@ fn server_options(config: &NodeConfig, security: &Security) -> server::Options {
             max_body_size: signed(nsqd.max_body_size),
             max_rdy_count: signed(nsqd.max_rdy_count),
             max_req_timeout: nsqd.max_req_timeout,
+            max_defer_time: nsqd.max_defer_time,
         },
         offer: Offer {
             max_rdy_count: signed(nsqd.max_rdy_count),
@@ -337,10 +336,18 @@ fn server_options(config: &NodeConfig, security: &Security) -> server::Options {
             sample_rate: 0,
             msg_timeout: nsqd.msg_timeout,
         },
+        topology_aware: nsqd.topology_aware,
         max_channel_consumers: usize::try_from(nsqd.max_channel_consumers).unwrap_or(usize::MAX),
         shutdown_timeout: config.shutdown_timeout,
         secure: security.for_clients(),
     }
+}
+
+/// The rows of the file, behind one that holds what the node as a whole asks for.
+fn policies(config: &NodeConfig) -> Policies {
+    let all = TopicRow { durability: config.nsqd.durability, ..TopicRow::new(Pattern::any()) };
+    let rows = std::iter::once(all).chain(config.topics.iter().cloned());
+    Policies::new(rows.collect(), envelope::json)
 }
 
 /// nsqd's: CRC-32 of the MD5 of the hostname, modulo 1024.

@@ -5,12 +5,14 @@
 //! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
 //! | [`supervisor`] | starts all routes and stops them |
 //! | `runner` | a flow to RabbitMQ: source, limit, publisher |
+//! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status` | what flows, and what a route says of itself |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
 //! | `nsq/` | this node's own topics and channels as sources and sinks |
 
 mod amqp;
 pub mod broker;
+pub mod envelope;
 mod message;
 mod nsq;
 pub mod route;

@@ -5,7 +5,7 @@ mod secure;
 use std::path::PathBuf;
 
 use super::goflags::{Flag, Given, Kind};
-use crate::config::{LogLevel, NodeConfig};
+use crate::config::{Durability, LogLevel, NodeConfig, TOPOLOGY_AWARE};
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind, default, help }
@@ -56,6 +56,18 @@ pub const FLAGS: &[Flag] = &[
     flag("data-path", Kind::Text, "", "path to store disk-backed messages"),
     flag("deflate", Kind::Bool, "true", "enable deflate feature negotiation (client compression)"),
     flag(
+        "drain-timeout",
+        Kind::Duration,
+        "0s",
+        "[leveret] duration for which SIGTERM waits for messages in flight, and a drain for all of them",
+    ),
+    flag(
+        "durability",
+        Kind::Text,
+        "",
+        "[leveret] what a message outlives once its publish is answered: memory, disk (the process), or fsync (the machine)",
+    ),
+    flag(
         "e2e-processing-latency-percentile",
         Kind::Texts,
         "",
@@ -102,6 +114,12 @@ pub const FLAGS: &[Flag] = &[
         Kind::Int,
         "0",
         "maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)",
+    ),
+    flag(
+        "max-defer-time",
+        Kind::Duration,
+        "that of --max-req-timeout",
+        "[leveret] maximum time that a message can be deferred when it is published",
     ),
     flag(
         "max-deflate-level",
@@ -240,7 +258,6 @@ pub const FLAGS: &[Flag] = &[
 const WITHOUT_EFFECT: &[&str] = &[
     "e2e-processing-latency-percentile",
     "e2e-processing-latency-window-time",
-    "enable-experiment",
     "log-prefix",
     "lookupd-tcp-address",
     "max-bytes-per-file",
@@ -301,6 +318,7 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     sizes(given, &mut node)?;
     durations(given, &mut node);
     secure::configure(given, &mut node.nsqd)?;
+    leveret(given, &mut node)?;
     let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
     Ok((node, idle))
 }
@@ -316,6 +334,30 @@ pub fn log_level(name: &str) -> Option<LogLevel> {
         "error" | "fatal" => Some(LogLevel::Error),
         _ => None,
     }
+}
+
+/// What nsqd 1.3.0 does not have. Unknown experiments are ignored, as nsqd ignores them.
+fn leveret(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
+    let nsqd = &mut node.nsqd;
+    nsqd.max_defer_time = given.duration("max-defer-time");
+    if let Some(timeout) = given.duration("drain-timeout") {
+        nsqd.drain_timeout = timeout;
+    }
+    nsqd.durability = match given.text("durability") {
+        None | Some("") => None,
+        Some("memory") => Some(Durability::Memory),
+        Some("disk") => Some(Durability::Disk),
+        Some("fsync") => Some(Durability::Fsync),
+        Some(other) => {
+            let words = format!("--durability must be memory, disk or fsync, not \"{other}\"");
+            return Err(NsqdFlagError::Range(words));
+        }
+    };
+    nsqd.topology_region = given.text("topology-region").unwrap_or_default().to_owned();
+    nsqd.topology_zone = given.text("topology-zone").unwrap_or_default().to_owned();
+    let experiments = given.texts("enable-experiment");
+    nsqd.topology_aware = experiments.iter().any(|name| name == TOPOLOGY_AWARE);
+    Ok(())
 }
 
 fn sizes(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
@@ -391,12 +433,30 @@ mod tests {
     }
 
     #[test]
+    fn leverets_own_flags_become_configuration() {
+        let (node, idle) = run("--durability=fsync --max-defer-time=48h --drain-timeout=30s --topology-zone=z --topology-region=r --enable-experiment=other --enable-experiment=topology-aware-consumption").unwrap();
+        let nsqd = &node.nsqd;
+        assert_eq!(nsqd.durability, Some(Durability::Fsync));
+        assert_eq!(nsqd.max_defer_time, Some(Duration::from_secs(48 * 3600)));
+        assert_eq!(nsqd.drain_timeout, Duration::from_secs(30));
+        assert_eq!((nsqd.topology_zone.as_str(), nsqd.topology_region.as_str()), ("z", "r"));
+        assert!(nsqd.topology_aware && idle.is_empty());
+        let (node, _) = run("").unwrap();
+        assert_eq!((node.nsqd.max_defer_time, node.nsqd.durability), (None, None));
+        assert!(!node.nsqd.topology_aware && node.nsqd.drain_timeout.is_zero());
+    }
+
+    #[test]
     fn what_cannot_be_served_is_refused() {
         assert_eq!(run("--node-id=1024").unwrap_err().to_string(), "--node-id must be [0,1024)");
         assert_eq!(run("--config=x"), Err(NsqdFlagError::Unsupported("config")));
         assert!(run("--tls-required=true").is_err());
         assert!(run("--max-msg-size=-1").is_err());
         assert!(run("--log-level=loud").is_err());
+        assert_eq!(
+            run("--durability=safe").unwrap_err().to_string(),
+            "--durability must be memory, disk or fsync, not \"safe\""
+        );
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
-use crate::engine::Level;
+use crate::engine::policy::{Durability, TopicRow};
+
+/// The experiment that prefers consumers nearby, as nsqd calls it.
+pub const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
 /// Everything about a node but its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct NodeConfig {
     pub brokers: Vec<BrokerOptions>,
     /// Logging.
     pub log: LogConfig,
+    /// What is asked of topics and channels by the patterns of their names.
+    pub topics: Vec<TopicRow>,
     /// How long a clean exit may take to settle what is in flight; the rest is redelivered. 0 to 1 h.
     pub shutdown_timeout: Duration,
     /// The folder that route files were read from; `None` if there is none.
@@ -29,6 +34,7 @@ impl Default for NodeConfig {
             nsqd: NsqdConfig::default(),
             brokers: Vec::new(),
             log: LogConfig::default(),
+            topics: Vec::new(),
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
         }
@@ -57,8 +63,9 @@ pub struct NsqdConfig {
     /// Messages that a topic, and each of its channels, keeps in memory alone; what exceeds them is written down first.
     /// An ephemeral one drops it. 0: everything is written down.
     pub mem_queue_size: u64,
-    /// How safe a publish has to be before it is answered; `None`: as `mem_queue_size` says.
-    pub durability: Option<Level>,
+    /// How safe a message is when its publish is answered, unless its topic says otherwise; `None`: as `mem_queue_size`
+    /// says.
+    pub durability: Option<Durability>,
     /// How often what is written is synced to disk, where nothing waits for that.
     pub sync_timeout: Duration,
     /// Publishes that have to be written down are refused while the disk has less free space than this, bytes; 0: never.
@@ -105,6 +112,13 @@ pub struct NsqdConfig {
     pub topology_region: String,
     /// A failure domain that this node is part of; empty if unknown.
     pub topology_zone: String,
+    /// Longest delay of DPUB and of `/pub?defer=`; `max_req_timeout` if `None`.
+    pub max_defer_time: Option<Duration>,
+    /// How long SIGTERM waits for what is in flight, and a drain for all that is owed; zero: SIGTERM does not wait, and a
+    /// drain has no deadline.
+    pub drain_timeout: Duration,
+    /// Whether consumers of the same zone, then of the same region, come before others.
+    pub topology_aware: bool,
 }
 
 impl Default for NsqdConfig {
@@ -143,6 +157,9 @@ impl Default for NsqdConfig {
             snappy: true,
             topology_region: String::new(),
             topology_zone: String::new(),
+            max_defer_time: None,
+            drain_timeout: Duration::ZERO,
+            topology_aware: false,
         }
     }
 }

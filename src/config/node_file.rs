@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Report, Spot};
+use super::node::TOPOLOGY_AWARE;
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use super::section::{Field, Keys, Section};
 use super::secure_file;
+use super::topics_file;
 use crate::bridge::broker::{BrokerOptions, BrokerUri};
 
-pub(super) const ROOT: &Keys = &["bridges", "brokers", "log", "nsqd", "shutdown_timeout"];
+pub(super) const ROOT: &Keys = &["bridges", "brokers", "log", "nsqd", "shutdown_timeout", "topics"];
 
 pub(super) const NSQD: &Keys = &[
     "auth_http_addresses",
@@ -21,12 +23,16 @@ pub(super) const NSQD: &Keys = &[
     "broadcast_tcp_port",
     "data_path",
     "deflate",
+    "drain_timeout",
+    "durability",
+    "enable_experiment",
     "http_address",
     "http_client_connect_timeout",
     "http_client_request_timeout",
     "https_address",
     "max_body_size",
     "max_channel_consumers",
+    "max_defer_time",
     "max_deflate_level",
     "max_heartbeat_interval",
     "max_msg_size",
@@ -97,6 +103,9 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     let timeout = section.get("shutdown_timeout");
     let range = Duration::ZERO..=Duration::from_secs(3600);
     set(&mut file.node.shutdown_timeout, timeout.and_then(|field| field.duration(range, report)));
+    if let Some(field) = section.get("topics") {
+        file.node.topics = topics_file::read(&field, report);
+    }
     if let Some(field) = section.get("bridges") {
         file.node.bridges = field.text(report).map(|text| base.join(text));
         file.bridges = Some(field.spot);
@@ -148,6 +157,7 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
         consumers.and_then(|field| field.integer(0..=u32::MAX, report)),
     );
     secure_file::read(&section, base, config, report);
+    nsqd_leveret(&section, config, report);
     nsqd_rules(&section, config, report);
 }
 
@@ -182,6 +192,36 @@ fn nsqd_identity(section: &Section<'_>, base: &Path, config: &mut NsqdConfig, re
     }
     if let Some(field) = section.get("data_path") {
         config.data_path = field.short_text(report).map(|text| base.join(text));
+    }
+}
+
+/// Options that nsqd of version 1.3.0 does not have.
+fn nsqd_leveret(section: &Section<'_>, config: &mut NsqdConfig, report: &mut Report) {
+    let longest = Duration::from_secs(10 * 365 * 86_400);
+    let field = section.get("max_defer_time");
+    config.max_defer_time =
+        field.and_then(|field| field.duration(Duration::ZERO..=longest, report));
+    let field = section.get("drain_timeout");
+    set(
+        &mut config.drain_timeout,
+        field.and_then(|field| field.duration(Duration::ZERO..=DAY, report)),
+    );
+    let field = section.get("durability");
+    config.durability = field.and_then(|field| field.choice(&topics_file::DURABILITY, report));
+    for (key, slot) in [
+        ("topology_region", &mut config.topology_region),
+        ("topology_zone", &mut config.topology_zone),
+    ] {
+        let field = section.get(key);
+        set(slot, field.and_then(|field| field.text(report)));
+    }
+    let experiments = section
+        .get("enable_experiment")
+        .and_then(|field| field.list("a list of experiments", report))
+        .unwrap_or_default();
+    for field in experiments {
+        let known = [(TOPOLOGY_AWARE, ())];
+        config.topology_aware |= field.choice(&known, report).is_some();
     }
 }
 

@@ -243,7 +243,7 @@ fn errors_of_all_files_come_at_once_and_sorted() {
         folder.findings(),
         "\
 leveret.yaml:1:14: log.level: expected trace, debug, info, warn or error, found \"loud\"
-leveret.yaml:3:1: x: unknown key \"x\"; expected one of bridges, brokers, log, nsqd, shutdown_timeout
+leveret.yaml:3:1: x: unknown key \"x\"; expected one of bridges, brokers, log, nsqd, shutdown_timeout, topics
 routes/a.yaml:2:3: routes[0]: the key \"from\" is missing, such as from: { nsq: { topic: orders } }
 routes/a.yaml:2:3: routes[0]: the key \"mode\" is missing, such as mode: direct
 routes/a.yaml:2:3: routes[0]: the key \"name\" is missing, such as name: orders-to-rabbitmq
@@ -255,6 +255,7 @@ routes/b.yaml:1:9: routes: expected a list of routes, found \"5\""
 mod node_errors;
 mod route_errors;
 mod route_rules;
+mod topics;
 
 /// Reads `text` as a route file and as a node's file; only a panic or a hang can fail.
 fn read_both(text: &str) {
@@ -293,11 +294,17 @@ proptest::proptest! {
 fn the_documentation_has_every_key() {
     let configuration = include_str!("../../docs/configuration.md");
     let routes = include_str!("../../docs/routes.md");
+    let topics = include_str!("../../docs/topics.md");
     for (text, heading, keys) in [
         (configuration, "## The file", node_file::ROOT),
         (configuration, "## nsqd", node_file::NSQD),
         (configuration, "## brokers", node_file::BROKER),
         (configuration, "## log", node_file::LOG),
+        (topics, "## topics", topics_file::TOPIC),
+        (topics, "### topics.channel", topics_file::CHANNEL),
+        (topics, "### retention", topics_file::RETENTION),
+        (topics, "### dead_letter", topics_file::DEAD_LETTER),
+        (topics, "### rate", topics_file::RATE),
         (routes, "## The file", route_file::ROOT),
         (routes, "## routes", route_file::ROUTE),
         (routes, "## from and to", endpoints::ENDPOINT),

@@ -1,4 +1,4 @@
-//! One timer for the node: when a channel has a timeout or a deferral to look at.
+//! One timer for the node: when a channel has a timeout or a deferral to look at, or a topic messages that are too old.
 //!
 //! nsqd scans random channels ten times a second; here each channel has at most one alarm, set for its earliest
 //! deadline, so an idle channel costs nothing and a deferral is not late by the number of channels.
@@ -10,14 +10,19 @@ use std::sync::Weak;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::channel::Channel;
 use crate::clock::{self, Instant};
+
+/// Whoever has an alarm set.
+pub(super) trait OnAlarm: Send + Sync {
+    /// Looks at what is due. Called with no lock held.
+    fn on_alarm(&self, now: Instant);
+}
 
 #[derive(Debug)]
 struct Alarm {
     at: Instant,
     order: u64,
-    channel: Weak<Channel>,
+    whose: Weak<dyn OnAlarm>,
 }
 
 impl PartialEq for Alarm {
@@ -54,11 +59,11 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    /// Has `channel` looked at no earlier than `at`.
-    pub(super) fn set(&self, at: Instant, channel: Weak<Channel>) {
+    /// Has `whose` look no earlier than `at`.
+    pub(super) fn set(&self, at: Instant, whose: Weak<dyn OnAlarm>) {
         let mut heap = self.heap.lock();
         heap.order += 1;
-        let alarm = Alarm { at, order: heap.order, channel };
+        let alarm = Alarm { at, order: heap.order, whose };
         let is_first = heap.alarms.peek().is_none_or(|Reverse(first)| at < first.at);
         heap.alarms.push(Reverse(alarm));
         drop(heap);
@@ -71,12 +76,12 @@ impl Alarms {
         self.heap.lock().alarms.peek().map(|Reverse(alarm)| alarm.at)
     }
 
-    fn pop_due(&self, now: Instant) -> Option<Weak<Channel>> {
+    fn pop_due(&self, now: Instant) -> Option<Weak<dyn OnAlarm>> {
         let mut heap = self.heap.lock();
         if heap.alarms.peek().is_none_or(|Reverse(alarm)| alarm.at > now) {
             return None;
         }
-        heap.alarms.pop().map(|Reverse(alarm)| alarm.channel)
+        heap.alarms.pop().map(|Reverse(alarm)| alarm.whose)
     }
 
     /// Rings, for as long as it is polled.
@@ -93,9 +98,9 @@ impl Alarms {
                 }
             }
             let now = clock::now();
-            while let Some(channel) = self.pop_due(now) {
-                if let Some(channel) = channel.upgrade() {
-                    channel.on_alarm(now);
+            while let Some(whose) = self.pop_due(now) {
+                if let Some(whose) = whose.upgrade() {
+                    whose.on_alarm(now);
                 }
             }
         }

@@ -51,6 +51,33 @@ pub struct AuthIdentity {
     pub identity_url: String,
 }
 
+/// How near a consumer is to the node. The nearest is the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Locality {
+    /// In the same zone.
+    Zone = 0,
+    /// In the same region, in another zone.
+    Region = 1,
+    /// Anywhere, or it is not known.
+    #[default]
+    Global = 2,
+}
+
+impl Locality {
+    /// How near a client that names this region and zone is to a node with its own: plain comparisons, as nsqd makes
+    /// them, so that two empty names are the same.
+    #[must_use]
+    pub fn of(client: (&str, &str), node: (&str, &str)) -> Self {
+        if client.1 == node.1 {
+            Self::Zone
+        } else if client.0 == node.0 {
+            Self::Region
+        } else {
+            Self::Global
+        }
+    }
+}
+
 /// A connection's state as nsqd numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
@@ -125,6 +152,7 @@ pub struct Client {
     /// Counters, updated by the channel that it subscribes.
     pub counters: ClientCounters,
     state: AtomicU8,
+    locality: AtomicU8,
     identity: Mutex<Arc<Identity>>,
     published: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -138,6 +166,7 @@ impl Client {
             connected_at,
             counters: ClientCounters::default(),
             state: AtomicU8::new(ClientState::Init as u8),
+            locality: AtomicU8::new(Locality::Global as u8),
             identity: Mutex::new(Arc::new(identity)),
             published: Mutex::default(),
         }
@@ -163,6 +192,21 @@ impl Client {
     /// Notes a new state.
     pub fn enter(&self, state: ClientState) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// How near it is to the node. A subscription keeps what holds when it begins.
+    #[must_use]
+    pub fn locality(&self) -> Locality {
+        match self.locality.load(Ordering::Relaxed) {
+            0 => Locality::Zone,
+            1 => Locality::Region,
+            _ => Locality::Global,
+        }
+    }
+
+    /// Notes how near it is.
+    pub fn locate(&self, locality: Locality) {
+        self.locality.store(locality as u8, Ordering::Relaxed);
     }
 
     /// Notes that it published `messages` to `topic`.

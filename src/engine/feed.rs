@@ -47,6 +47,8 @@ pub(super) struct Feed {
     pub(super) retained: Option<u64>,
     /// Messages outside of the log that were written down at a clean exit.
     pub(super) written: RangeSet,
+    /// When the topic looks for messages that are too old, if it does.
+    pub(super) age_alarm: Option<Instant>,
     next_detached: u64,
 }
 
@@ -75,6 +77,7 @@ impl Feed {
             journal,
             retained: None,
             written: RangeSet::new(),
+            age_alarm: None,
             next_detached: first | DETACHED,
         }
     }
@@ -235,15 +238,29 @@ impl Feed {
                 self.log.settle(&surplus);
             }
             for held in held.iter().filter(|held| !surplus.contains(&held.seq)) {
-                channel.defer(held.seq, now + held.delay);
+                let bytes = self.log.get(held.seq).map_or(0, |stored| stored.body.len());
+                channel.defer(held.seq, now + held.delay, bytes);
             }
         }
         self.released = range.end;
+        self.keep_channels_within_bounds(now);
         if !lasts
             && let Some(entry) = &self.journal
             && self.log.has_logged(&range)
         {
             entry.note(|out, id| out.dropped(id, range));
+        }
+    }
+
+    /// Has channels that are bounded part with what is too much.
+    fn keep_channels_within_bounds(&mut self, now: Instant) {
+        let mut freed = false;
+        for channel in self.channels.iter().filter(|channel| channel.is_bounded()) {
+            let claims = channel.keep_within_bounds(&self.log, self.released, now);
+            freed |= channel.settle(self, &claims);
+        }
+        if freed {
+            self.maintain();
         }
     }
 

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use super::ticket::Signal;
 use super::topic::Topic;
 use crate::storage::store::Store;
-pub use crate::storage::wal::Level;
+pub(super) use crate::storage::wal::Level;
 use crate::storage::wal::Lsn;
 use crate::storage::wal::record::{ChannelId, TopicId, Write as _};
 pub use crate::storage::wal::writer::{Outcome, Trouble};
@@ -31,9 +31,9 @@ impl Waker for Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The position that the log has to reach.
-    pub lsn: Lsn,
+    pub(super) lsn: Lsn,
     /// How.
-    pub level: Level,
+    pub(super) level: Level,
 }
 
 /// A block that somebody waits for.

@@ -60,9 +60,8 @@ impl Topic {
 
     /// Wakes consumers that wait for messages which are there now.
     fn rouse(&self) {
-        let feed = self.read();
-        for channel in &feed.channels {
-            channel.rouse(&feed);
+        for channel in self.channels() {
+            channel.rouse();
         }
     }
 }

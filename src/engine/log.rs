@@ -46,6 +46,8 @@ struct Block {
     count: u64,
     entries: Vec<Entry>,
     bodies: Vec<u8>,
+    /// Bytes of all bodies before this block's.
+    offset: u64,
     /// Claims on the block; atomic, so that settling needs the log for reading only.
     owed: AtomicU64,
     /// For a logged block, a position in the write-ahead log before its first message.
@@ -80,8 +82,9 @@ impl Block {
         }
     }
 
-    fn reset(&mut self, base: u64, logged: Option<Lsn>) {
+    fn reset(&mut self, base: u64, offset: u64, logged: Option<Lsn>) {
         self.base = base;
+        self.offset = offset;
         self.count = 0;
         self.entries.clear();
         self.bodies.clear();
@@ -120,6 +123,8 @@ pub(crate) struct Log {
     away: usize,
     /// How many blocks are logged.
     logged: usize,
+    /// Bytes of all bodies so far.
+    bytes: u64,
 }
 
 impl Log {
@@ -132,6 +137,7 @@ impl Log {
             owed: AtomicI64::new(0),
             away: 0,
             logged: 0,
+            bytes: 0,
         }
     }
 
@@ -163,6 +169,7 @@ impl Log {
         }
         *self.owed.get_mut() += 1;
         self.next += 1;
+        self.bytes += body.len() as u64;
         seq
     }
 
@@ -171,7 +178,7 @@ impl Log {
             if last.count > 0 && *last.owed.get_mut() == 0 && last.home.is_none() {
                 // Everything in it is settled: start over in the same, warm memory.
                 self.logged -= usize::from(last.logged.is_some());
-                last.reset(self.next, logged);
+                last.reset(self.next, self.bytes, logged);
                 self.logged += usize::from(logged.is_some());
             }
             if last.end() == self.next
@@ -182,7 +189,7 @@ impl Log {
             }
         }
         let mut block = self.spare.pop().unwrap_or_default();
-        block.reset(self.next, logged);
+        block.reset(self.next, self.bytes, logged);
         self.logged += usize::from(logged.is_some());
         self.blocks.push_back(block);
     }
@@ -213,6 +220,19 @@ impl Log {
     /// How many messages of `range` the log holds.
     pub(crate) fn count(&self, range: &Range<u64>) -> u64 {
         self.overlapping(range).map(|block| block.overlap(range)).sum()
+    }
+
+    /// Bytes of the bodies of `range`, as far as the log holds it. Costs as much as finding its two ends.
+    pub(crate) fn bytes(&self, range: &Range<u64>) -> u64 {
+        self.offset(range.end).saturating_sub(self.offset(range.start))
+    }
+
+    /// Bytes of all bodies before `seq`.
+    fn offset(&self, seq: u64) -> u64 {
+        let at = self.blocks.partition_point(|block| block.end() <= seq);
+        let Some(block) = self.blocks.get(at) else { return self.bytes };
+        let at = usize::try_from(seq.saturating_sub(block.base)).unwrap_or(usize::MAX);
+        block.offset + block.entries.get(at).map_or(0, |entry| u64::from(entry.start))
     }
 
     fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Block> {
@@ -267,6 +287,9 @@ impl Log {
                 return;
             }
             let kept = seq.saturating_sub(block.base);
+            let at = usize::try_from(kept).unwrap_or(usize::MAX);
+            let start = block.entries.get(at).map_or(0, |entry| u64::from(entry.start));
+            self.bytes = block.offset + start;
             if kept > 0 {
                 block.entries.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
                 block.count = kept;
@@ -392,6 +415,28 @@ mod tests {
         assert_eq!(log.count(&(0..u64::MAX)), 5);
         assert_eq!(log.append(b"y", 0, None), end);
         assert_eq!(bodies(&log, 4, u64::MAX), [b"x".to_vec(), b"y".to_vec()]);
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_bodies_in_between() {
+        let mut log = Log::new(7);
+        let size = |n: u64| usize::try_from(n * 37 % 900).unwrap();
+        for n in 0..3000 {
+            log.append(&vec![1; size(n)], 0, None);
+        }
+        let sum = |from: u64, end: u64| (from..end).map(size).sum::<usize>() as u64;
+        for (from, end) in [(0, 3000), (0, 0), (10, 11), (5, 2990), (1400, 1500), (2999, 3000)] {
+            assert_eq!(log.bytes(&(7 + from..7 + end)), sum(from, end), "{from}..{end}");
+        }
+        assert_eq!(log.bytes(&(0..u64::MAX)), sum(0, 3000));
+        log.settle(&(7..2007));
+        log.reclaim();
+        assert_eq!(log.bytes(&(2007..3007)), sum(2000, 3000));
+        log.truncate(2500);
+        assert_eq!(log.bytes(&(2400..u64::MAX)), sum(2393, 2493));
+        log.append(b"four", 0, None);
+        assert_eq!(log.bytes(&(2400..u64::MAX)), sum(2393, 2493) + 4);
+        assert_eq!(log.bytes(&(2500..log.next())), 4);
     }
 
     #[test]

@@ -7,15 +7,19 @@
 //! Locks, in the order in which they are taken: engine (`topics`) → a topic's feed → a channel → alarms. None is held
 //! across an await, while writing to a socket, or while calling a seam.
 
+mod admission;
 mod alarms;
+mod burials;
 mod channel;
 mod client;
+mod drain;
 mod feed;
 mod journal;
 mod keeper;
 mod loader;
 mod log;
 mod metadata;
+pub mod policy;
 mod recovery;
 mod retention;
 mod ticket;
@@ -33,15 +37,21 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use alarms::Alarms;
+use burials::Burials;
 pub use channel::{
-    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PullLimit, Pulled,
-    SettleError, Settling, SubscribeError, Subscriber,
+    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit, PeekState,
+    Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber, WaitingFor,
 };
 pub use client::{
-    AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, TlsIdentity,
+    AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, Locality,
+    TlsIdentity,
 };
-pub use journal::{Journal, Level, Mark, Outcome, Trouble};
-pub use retention::{Replay, Retention};
+use drain::Drain;
+pub use drain::{DrainPhase, DrainState};
+use journal::Level;
+pub use journal::{Journal, Mark, Outcome, Trouble};
+use policy::{Durability, Policies};
+pub use retention::Replay;
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
@@ -58,10 +68,11 @@ pub struct Options {
     pub mem_queue_size: u64,
     /// `--max-msg-timeout`: how long TOUCH can keep a message in flight.
     pub max_msg_timeout: Duration,
-    /// How safe a publish has to be before it is answered; `None` for memory, up to `mem_queue_size` messages.
-    pub durability: Option<Level>,
-    /// What topics keep for channels to come.
-    pub retention: Retention,
+    /// How safe a message is when its publish is answered, unless its topic says otherwise; `None`: as `mem_queue_size`
+    /// says.
+    pub durability: Option<Durability>,
+    /// What is asked of topics and channels by the patterns of their names.
+    pub policies: Arc<Policies>,
 }
 
 impl Default for Options {
@@ -71,7 +82,7 @@ impl Default for Options {
             mem_queue_size: 10_000,
             max_msg_timeout: Duration::from_secs(15 * 60),
             durability: None,
-            retention: Retention::default(),
+            policies: Arc::default(),
         }
     }
 }
@@ -83,6 +94,8 @@ struct Shared {
     /// The node id at its place in a message id.
     node: u64,
     alarms: Alarms,
+    burials: Burials,
+    drain: Drain,
     changes: watch::Sender<u64>,
     journal: Option<Arc<Journal>>,
 }
@@ -139,6 +152,8 @@ impl Engine {
             options,
             node,
             alarms: Alarms::default(),
+            burials: Burials::default(),
+            drain: Drain::default(),
             changes: watch::Sender::new(0),
             journal,
         });
@@ -157,12 +172,27 @@ impl Engine {
         self.shared.journal.as_ref()
     }
 
-    /// Serves timeouts and deferrals, for as long as it is polled.
+    /// Serves timeouts, deferrals and dead letters, for as long as it is polled.
     pub async fn run(&self) {
-        tokio::select! {
-            () = self.shared.alarms.ring() => {}
-            () = self.trim() => {}
+        tokio::join!(
+            self.shared.alarms.ring(),
+            self.shared.burials.attend(self.shared.journal.as_deref()),
+            self.trim()
+        );
+    }
+
+    /// Makes the topics and channels that the policies declare.
+    ///
+    /// # Errors
+    /// [`PublishError::Exiting`] once the node shuts down.
+    pub fn declare(&self) -> Result<(), PublishError> {
+        for (topic, channels) in self.shared.options.policies.declared() {
+            let topic = self.topic(topic)?;
+            for channel in channels {
+                topic.channel(channel)?;
+            }
         }
+        Ok(())
     }
 
     /// The node's connections.
@@ -217,11 +247,14 @@ impl Engine {
             last_channel: 0,
         });
         let first = first_seq(clock::unix_nanos()).max(first);
-        let topic = Topic::new(name, first, entry, Arc::clone(&self.shared), self.this.clone());
-        if self.shared.options.retention.is_any() {
+        let topic = Arc::new_cyclic(|this| {
+            let shared = Arc::clone(&self.shared);
+            Topic::new(name, first, entry, shared, (self.this.clone(), this.clone()))
+        });
+        if topic.policy.retention.is_any() {
             topic.write().begin_retention();
         }
-        Arc::new(topic)
+        topic
     }
 
     /// Lists a topic that a recovery made.
@@ -230,10 +263,14 @@ impl Engine {
     }
 
     /// How safe a publish to the topic has to be.
-    fn durability(&self, _topic: &str) -> Option<Level> {
+    fn durability(&self, topic: &str) -> Option<Level> {
         let options = &self.shared.options;
-        // nsqd without a memory queue writes everything to disk.
-        options.durability.or_else(|| (options.mem_queue_size == 0).then_some(Level::Written))
+        let asked = options.policies.topic(topic).durability.or(options.durability);
+        match asked {
+            Some(durability) => durability.level(),
+            // nsqd without a memory queue writes everything to disk.
+            None => (options.mem_queue_size == 0).then_some(Level::Written),
+        }
     }
 
     /// Deletes a topic, its channels and their consumers' connections. `false` if there is none of this name.

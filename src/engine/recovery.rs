@@ -103,7 +103,7 @@ impl Engine {
                 shared: Arc::clone(&self.shared),
                 this: std::sync::Weak::new(),
             };
-            let channel = Channel::restored(&channel, number, place, feed.released);
+            let channel = Channel::restored(&channel, number, topic.name(), place, feed.released);
             feed.channels.push(channel);
         }
         feed.channels.sort_by(|one, other| one.name().cmp(other.name()));
@@ -213,10 +213,17 @@ fn fill(
 
 impl Channel {
     /// A channel as it was found. Called with the feed locked.
-    fn restored(found: &ChannelImage, number: ChannelId, place: Place, released: u64) -> Arc<Self> {
+    fn restored(
+        found: &ChannelImage,
+        number: ChannelId,
+        topic: &str,
+        place: Place,
+        released: u64,
+    ) -> Arc<Self> {
         let channel = Arc::new_cyclic(|this| {
             let place = Place { this: this.clone(), ..place };
-            Self::new(found.name.as_str().into(), place, released, 0)
+            let policy = place.shared.options.policies.channel(topic, &found.name);
+            Self::new(found.name.as_str().into(), place, released, 0, policy)
         });
         channel.register(number);
         channel.restore(found, released, clock::now(), clock::unix_nanos());

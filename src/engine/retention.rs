@@ -9,23 +9,13 @@ use std::time::Duration;
 use super::Engine;
 use super::feed::Feed;
 use super::log::Log;
+use super::policy::Retention;
 use super::topic::Topic;
 use crate::clock;
 use crate::storage::wal::record::Write as _;
 
 /// How often topics look for what is past the bounds.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How much of the past a topic keeps; what exceeds any of these is given up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// The longest time.
-    pub age: Option<Duration>,
-    /// The most bytes of bodies.
-    pub bytes: Option<u64>,
-    /// The most messages.
-    pub messages: Option<u64>,
-}
 
 /// Where a channel that is made begins to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,12 +32,6 @@ pub enum Replay {
 }
 
 impl Retention {
-    /// Whether anything is to be kept at all.
-    #[must_use]
-    pub const fn is_any(&self) -> bool {
-        self.age.is_some() || self.bytes.is_some() || self.messages.is_some()
-    }
-
     /// How many of the log's first messages, of those from `from` on, are past the bounds at `now`.
     fn surplus(&self, log: &Log, from: u64, now: i64) -> u64 {
         let blocks = log.sealed_blocks(from);
@@ -79,7 +63,7 @@ impl Engine {
         loop {
             tokio::time::sleep(TRIM_INTERVAL).await;
             for topic in self.topics() {
-                topic.trim(&self.shared.options.retention);
+                topic.trim();
             }
         }
     }
@@ -117,7 +101,8 @@ impl Feed {
 
 impl Topic {
     /// Gives up what is retained past the bounds.
-    fn trim(&self, retention: &Retention) {
+    fn trim(&self) {
+        let retention = &self.policy.retention;
         if self.read().retained.is_none() {
             return;
         }

@@ -50,6 +50,17 @@ pub enum PublishError {
     /// It could not be written down.
     #[error("{0}")]
     Storage(#[from] Trouble),
+    /// The node is about to leave and takes nothing new.
+    #[error("draining: this node takes no more messages, publish to another one")]
+    Draining,
+    /// A bound of the topic or of one of its channels is reached, and its policy is to reject.
+    #[error("topic {topic}: {reason}")]
+    Full {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// What is full, what the bound is and which key says so.
+        reason: Arc<str>,
+    },
     /// The route's limit is exceeded and it says `on_exceed: reject`.
     #[error("route {route}: rate limit exceeded")]
     Limited {

@@ -7,14 +7,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::admission::{Load, Losses};
 use super::channel::{Channel, Offer};
 use super::feed::Feed;
 use super::journal::Entry;
+use super::policy::TopicPolicy;
 use super::retention::Replay;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
 use super::{Engine, Shared};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::names::{MessageId, is_ephemeral};
 use crate::storage::wal::record::Write as _;
 
@@ -28,6 +30,9 @@ pub struct Topic {
     bytes: AtomicU64,
     shared: Arc<Shared>,
     engine: Weak<Engine>,
+    this: Weak<Self>,
+    pub(super) policy: TopicPolicy,
+    pub(super) losses: Losses,
 }
 
 impl Topic {
@@ -36,9 +41,12 @@ impl Topic {
         first: u64,
         journal: Option<Entry>,
         shared: Arc<Shared>,
-        engine: Weak<Engine>,
+        (engine, this): (Weak<Engine>, Weak<Self>),
     ) -> Self {
         Self {
+            policy: shared.options.policies.topic(&name),
+            losses: Losses::default(),
+            this,
             ephemeral: is_ephemeral(&name),
             name,
             feed: Arc::new(RwLock::new(Feed::new(first, journal))),
@@ -88,11 +96,25 @@ impl Topic {
         bodies: impl Iterator<Item = &'a [u8]> + Clone,
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
+        self.shared.drain.admit()?;
+        self.publish_inside(bodies, signal)
+    }
+
+    /// As [`Topic::publish`], for what the node itself publishes: it does so until everything is delivered.
+    ///
+    /// # Errors
+    /// Why nothing was taken.
+    pub fn publish_inside<'a>(
+        &self,
+        bodies: impl Iterator<Item = &'a [u8]> + Clone,
+        signal: &Arc<Signal>,
+    ) -> Result<Accepted, PublishError> {
         let timestamp = clock::unix_nanos();
         let mut feed = self.feed.write();
         if feed.exiting {
             return Err(PublishError::Exiting);
         }
+        self.admit(&feed, || Load::of(bodies.clone()))?;
         if let Some(ingress) = feed.ingress.clone() {
             let batch = route(&mut feed, self.shared.node, bodies, timestamp);
             drop(feed);
@@ -107,7 +129,9 @@ impl Topic {
         // An ephemeral topic that nobody reads keeps what fits and counts the rest.
         let room = if self.ephemeral { self.room(&feed) } else { usize::MAX };
         let mark = feed.append(&self.name, bodies.take(room), timestamp, level);
-        feed.release(self.shared.bound(), clock::now());
+        let now = clock::now();
+        feed.release(self.shared.bound(), now);
+        self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(messages, bytes);
         Ok(mark.map_or(Accepted::Now, Accepted::Logged))
@@ -144,11 +168,13 @@ impl Topic {
         if delay.is_zero() {
             return self.publish(std::iter::once(body), signal);
         }
+        self.shared.drain.admit()?;
         let timestamp = clock::unix_nanos();
         let mut feed = self.feed.write();
         if feed.exiting {
             return Err(PublishError::Exiting);
         }
+        self.admit(&feed, || Load::of(std::iter::once(body)))?;
         if feed.ingress.is_some() {
             return Err(PublishError::Refused {
                 route: Arc::clone(&self.name),
@@ -161,7 +187,9 @@ impl Topic {
         } else {
             feed.append_deferred(&self.name, body, timestamp, delay, level)
         };
-        feed.release(self.shared.bound(), clock::now());
+        let now = clock::now();
+        feed.release(self.shared.bound(), now);
+        self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(1, body.len() as u64);
         Ok(mark.map_or(Accepted::Now, Accepted::Logged))
@@ -280,6 +308,7 @@ impl Topic {
                 },
                 from,
                 base,
+                self.shared.options.policies.channel(&self.name, name),
             )
         });
         feed.channels.insert(at, Arc::clone(&channel));
@@ -320,6 +349,7 @@ impl Topic {
     /// Drops what no channel has got yet.
     pub fn empty(&self) {
         self.feed.write().drop_unreleased();
+        self.drain_progressed();
     }
 
     /// Stops or goes on handing messages to the channels; publishing goes on.
@@ -360,6 +390,24 @@ impl Topic {
         self.feed.read().log.memory()
     }
 
+    /// Another topic of the node, made if it is not there.
+    pub(super) fn sibling(&self, name: &str) -> Result<Arc<Self>, PublishError> {
+        self.engine.upgrade().ok_or(PublishError::Exiting)?.topic(name)
+    }
+
+    /// The node id at its place in a message id.
+    pub(super) fn node(&self) -> u64 {
+        self.shared.node
+    }
+
+    pub(super) fn set_alarm(&self, at: Instant) {
+        self.shared.alarms.set(at, self.this.clone());
+    }
+
+    pub(super) fn drain_progressed(&self) {
+        self.shared.drain.progressed();
+    }
+
     pub(super) fn set_ingress(&self, ingress: Option<Arc<dyn Ingress>>) {
         self.feed.write().ingress = ingress;
     }
@@ -396,6 +444,7 @@ impl Topic {
         for channel in channels {
             channel.close();
         }
+        self.drain_progressed();
     }
 }
 

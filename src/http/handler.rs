@@ -15,7 +15,7 @@ use super::gotime::duration;
 use super::query::{Query, decode};
 use super::reply::{self, Refusal, Reply};
 use super::router::{Endpoint, Resolved, resolve};
-use super::{Context, health, info, publish, routes, stats, topics};
+use super::{Context, drain, health, info, peek, publish, routes, stats, topics};
 use crate::clock;
 
 /// What is served at an entrance.
@@ -115,6 +115,12 @@ async fn run(
         Endpoint::ChannelEmpty => topics::empty_channel(context, raw),
         Endpoint::ChannelPause => topics::set_channel_paused(context, raw, true).await,
         Endpoint::ChannelUnpause => topics::set_channel_paused(context, raw, false).await,
+        Endpoint::TopicPeek => peek::topic(context, raw),
+        Endpoint::ChannelPeek => peek::channel(context, raw),
+        Endpoint::DrainState => drain::state(context),
+        Endpoint::Drain => drain::begin(context, raw),
+        Endpoint::Draining => Ok(drain::is_draining(context)),
+        Endpoint::DrainConfig => drain::configure(context, body).await,
         Endpoint::Routes => routes::routes(context),
         Endpoint::Metrics => Ok(routes::metrics(context)),
         Endpoint::Live => health::live(),
@@ -135,7 +141,7 @@ async fn caught(endpoint: impl Future<Output = Result<Reply, Refusal>>) -> Resul
 
 /// Paths of ours that somebody asks every few seconds; nsqd's own are logged as nsqd does it.
 fn is_polled(path: &str) -> bool {
-    matches!(path, "/metrics" | "/v1/routes") || path.starts_with("/health/")
+    matches!(path, "/metrics" | "/v1/routes" | "/v1/drain") || path.starts_with("/health/")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::reply::{Refusal, Reply};
+use crate::engine::DrainPhase;
 use crate::metrics::broker::BrokerState;
 use crate::metrics::route::RouteState;
 
@@ -38,9 +39,13 @@ struct Ready {
     brokers: Vec<Part>,
 }
 
-/// GET `/health/ready`: 200 if the node is well, each route runs (or was paused) and each broker is up, else 503.
+/// GET `/health/ready`: 200 if the node is well and does not drain, each route runs (or was paused) and each broker is up, else 503.
 pub(super) fn ready(context: &Context) -> Result<Reply, Refusal> {
     let mut reasons: Vec<String> = (context.health)().err().into_iter().collect();
+    let phase = context.engine.drain_state().borrow().phase;
+    if phase != DrainPhase::Serving {
+        reasons.push(format!("the node is {}: it takes no more messages", phase.as_str()));
+    }
     let mut routes = Vec::new();
     for route in context.routes.routes() {
         let state = route.state.as_str();

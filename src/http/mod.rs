@@ -9,11 +9,13 @@
 //! reason in words, such as the broker's, with the same status.
 
 mod body;
+mod drain;
 mod entrance;
 mod gotime;
 mod handler;
 mod health;
 mod info;
+mod peek;
 mod publish;
 mod query;
 mod reply;
@@ -99,8 +101,10 @@ pub struct Limits {
     pub max_msg_size: u64,
     /// `--max-body-size`, bytes.
     pub max_body_size: u64,
-    /// `--max-req-timeout`: the longest `defer`.
-    pub max_req_timeout: Duration,
+    /// `--max-defer-time`, else `--max-req-timeout`: the longest `defer`.
+    pub max_defer_time: Duration,
+    /// `--drain-timeout`: how long a drain may take; zero for as long as it needs.
+    pub drain_timeout: Duration,
     /// `--max-heartbeat-interval`, shown by `/info`.
     pub max_heartbeat_interval: Duration,
     /// `--max-output-buffer-size`, shown by `/info`.
@@ -116,7 +120,8 @@ impl Default for Limits {
         Self {
             max_msg_size: 1024 * 1024,
             max_body_size: 5 * 1024 * 1024,
-            max_req_timeout: Duration::from_secs(60 * 60),
+            max_defer_time: Duration::from_secs(60 * 60),
+            drain_timeout: Duration::ZERO,
             max_heartbeat_interval: Duration::from_secs(60),
             max_output_buffer_size: 64 * 1024,
             max_output_buffer_timeout: Duration::from_secs(30),

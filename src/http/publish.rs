@@ -32,7 +32,7 @@ pub(super) async fn publish(
     }
     let query = Query::parse(raw)?;
     let topic = topics::publishable(context, &query)?;
-    let delay = delay(&query, context.limits.max_req_timeout)?;
+    let delay = delay(&query, context.limits.max_defer_time)?;
     let signal = Arc::<Signal>::default();
     let accepted = topic.publish_deferred(&message, delay, &signal);
     settle(context, &topic, accepted, &signal).await

@@ -20,6 +20,12 @@ pub(super) enum Endpoint {
     ChannelEmpty,
     ChannelPause,
     ChannelUnpause,
+    TopicPeek,
+    ChannelPeek,
+    DrainState,
+    Drain,
+    Draining,
+    DrainConfig,
     Routes,
     Metrics,
     Live,
@@ -28,6 +34,7 @@ pub(super) enum Endpoint {
 
 const GET: &str = "GET";
 const POST: &str = "POST";
+const PUT: &str = "PUT";
 
 const TABLE: &[(&str, &str, Endpoint)] = &[
     (GET, "/ping", Endpoint::Ping),
@@ -45,6 +52,12 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     (POST, "/channel/empty", Endpoint::ChannelEmpty),
     (POST, "/channel/pause", Endpoint::ChannelPause),
     (POST, "/channel/unpause", Endpoint::ChannelUnpause),
+    (GET, "/topic/peek", Endpoint::TopicPeek),
+    (GET, "/channel/peek", Endpoint::ChannelPeek),
+    (GET, "/v1/drain", Endpoint::DrainState),
+    (POST, "/v1/drain", Endpoint::Drain),
+    (GET, "/config/drain", Endpoint::Draining),
+    (PUT, "/config/drain", Endpoint::DrainConfig),
     (GET, "/v1/routes", Endpoint::Routes),
     (GET, "/metrics", Endpoint::Metrics),
     (GET, "/health/live", Endpoint::Live),
@@ -141,7 +154,7 @@ mod tests {
         assert_eq!(resolve("POST", "/stats"), wrong);
         assert_eq!(resolve("GET", "/pub"), Resolved::WrongMethod("OPTIONS, POST".into()));
         assert_eq!(resolve("OPTIONS", "/pub"), Resolved::Options("OPTIONS, POST".into()));
-        assert_eq!(resolve("OPTIONS", "*"), Resolved::Options("GET, OPTIONS, POST".into()));
+        assert_eq!(resolve("OPTIONS", "*"), Resolved::Options("GET, OPTIONS, POST, PUT".into()));
         assert_eq!(resolve("OPTIONS", "/nowhere"), Resolved::Unknown);
     }
 

@@ -27,7 +27,7 @@ fn topic_name(query: &Query) -> Result<&str, Refusal> {
 }
 
 /// The topic that is named, if it is there. Its name is not checked.
-fn existing(context: &Context, query: &Query) -> Result<Arc<Topic>, Refusal> {
+pub(super) fn existing(context: &Context, query: &Query) -> Result<Arc<Topic>, Refusal> {
     let name = topic_name(query)?;
     let topic = context.engine.find_topic(name);
     topic.ok_or_else(|| Refusal::missing("TOPIC_NOT_FOUND"))
@@ -47,9 +47,8 @@ fn with_channel<'q>(context: &Context, query: &'q Query) -> Result<(Arc<Topic>, 
     Ok((existing(context, query)?, channel))
 }
 
-fn existing_channel(context: &Context, raw: &str) -> Result<Arc<Channel>, Refusal> {
-    let query = Query::parse(raw)?;
-    let (topic, channel) = with_channel(context, &query)?;
+pub(super) fn existing_channel(context: &Context, query: &Query) -> Result<Arc<Channel>, Refusal> {
+    let (topic, channel) = with_channel(context, query)?;
     let channel = topic.find_channel(channel);
     channel.ok_or_else(|| Refusal::missing("CHANNEL_NOT_FOUND"))
 }
@@ -104,7 +103,7 @@ pub(super) async fn delete_channel(context: &Context, raw: &str) -> Result<Reply
 }
 
 pub(super) fn empty_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
-    existing_channel(context, raw)?.empty();
+    existing_channel(context, &Query::parse(raw)?)?.empty();
     Ok(Reply::Empty)
 }
 
@@ -113,7 +112,7 @@ pub(super) async fn set_channel_paused(
     raw: &str,
     paused: bool,
 ) -> Result<Reply, Refusal> {
-    existing_channel(context, raw)?.set_paused(paused);
+    existing_channel(context, &Query::parse(raw)?)?.set_paused(paused);
     persist(context).await
 }
 

@@ -33,6 +33,8 @@ pub struct Limits {
     pub max_rdy_count: i64,
     /// `--max-req-timeout`: bounds DPUB, clamps REQ.
     pub max_req_timeout: Duration,
+    /// `--max-defer-time`: the longest delay of DPUB, if that is not to be `max_req_timeout`.
+    pub max_defer_time: Option<Duration>,
 }
 
 /// How far a connection is.
@@ -476,9 +478,11 @@ fn publish_deferred<'a>(
     let ms = decimal(delay).ok_or_else(|| {
         Fault::new(ErrorCode::Invalid, [b"DPUB could not parse timeout ", delay].concat())
     })?;
-    let max = limits.max_req_timeout;
-    let defer = millis(ms)
-        .filter(|defer| *defer <= max)
-        .ok_or_else(|| invalid(&format!("DPUB timeout {ms} out of range 0-{}", max.as_millis())))?;
+    let max = limits.max_defer_time.unwrap_or(limits.max_req_timeout);
+    let defer = millis(ms).filter(|defer| *defer <= max).ok_or_else(|| {
+        // nsqd's words, and behind them the flag that nsqd does not have.
+        let flag = limits.max_defer_time.map_or("", |_| " (--max-defer-time)");
+        invalid(&format!("DPUB timeout {ms} out of range 0-{}{flag}", max.as_millis()))
+    })?;
     Ok(Command::Dpub { topic, defer, body: body.message("DPUB", limits)? })
 }

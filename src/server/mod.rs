@@ -44,6 +44,8 @@ pub struct Options {
     pub offer: Offer,
     /// What holds for a client that does not identify.
     pub defaults: Settings,
+    /// Whether consumers of the node's zone and region come before others.
+    pub topology_aware: bool,
     /// `--max-channel-consumers`; 0 for no limit.
     pub max_channel_consumers: usize,
     /// How long open publishes may take to be answered once the node shuts down.

@@ -25,6 +25,7 @@ fn options() -> Options {
             max_body_size: 1000,
             max_rdy_count: 2500,
             max_req_timeout: HOUR,
+            max_defer_time: None,
         },
         offer: Offer {
             max_rdy_count: 2500,
@@ -52,6 +53,7 @@ fn options() -> Options {
         max_channel_consumers: 0,
         shutdown_timeout: Duration::from_secs(1),
         secure: super::Secure::default(),
+        topology_aware: false,
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use page::{Column, Kind, Page, counter, gauge};
 
 use super::process::ProcessUsage;
-use crate::engine::{ChannelCounts, Engine};
+use crate::engine::{ChannelCounts, DrainPhase, Engine};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 use crate::metrics::route::{LimitStatus, RouteState, RouteStatus};
 
@@ -51,6 +51,7 @@ pub fn render(exposed: &Exposed<'_>) -> String {
         healthy: exposed.healthy,
         process: exposed.process,
         connections: exposed.engine.clients().count(),
+        draining: exposed.engine.drain_state().borrow().phase != DrainPhase::Serving,
     };
     page.table(NODE, &[node], |_, give| give(&[]));
     page.table(TOPIC, &topics(exposed.engine), |row, give| {
@@ -72,6 +73,7 @@ struct NodeRow {
     healthy: bool,
     process: Option<ProcessUsage>,
     connections: usize,
+    draining: bool,
 }
 
 const NODE: &[Column<NodeRow>] = &[
@@ -90,6 +92,9 @@ const NODE: &[Column<NodeRow>] = &[
     gauge("leveret_client_connections", "Connections of NSQ clients.", |node| {
         node.connections.into()
     }),
+    gauge("leveret_draining", "Whether the node takes no more messages.", |node| {
+        node.draining.into()
+    }),
 ];
 
 struct TopicRow {
@@ -99,6 +104,8 @@ struct TopicRow {
     bytes: u64,
     memory: usize,
     paused: bool,
+    dropped: u64,
+    expired: u64,
 }
 
 const TOPIC: &[Column<TopicRow>] = &[
@@ -115,6 +122,16 @@ const TOPIC: &[Column<TopicRow>] = &[
         |row| row.memory.into(),
     ),
     gauge("leveret_topic_paused", "Whether the topic is paused.", |row| row.paused.into()),
+    counter(
+        "leveret_topic_dropped_total",
+        "Messages that no channel had got yet and that made room for others.",
+        |row| row.dropped.into(),
+    ),
+    counter(
+        "leveret_topic_expired_total",
+        "Messages that no channel had got yet when they became too old.",
+        |row| row.expired.into(),
+    ),
 ];
 
 fn topics(engine: &Engine) -> Vec<TopicRow> {
@@ -126,6 +143,8 @@ fn topics(engine: &Engine) -> Vec<TopicRow> {
         bytes: topic.message_bytes(),
         memory: topic.memory(),
         paused: topic.is_paused(),
+        dropped: topic.dropped(),
+        expired: topic.expired(),
     });
     rows.collect()
 }
@@ -159,6 +178,34 @@ const CHANNEL: &[Column<ChannelRow>] = &[
     gauge("leveret_channel_paused", "Whether the channel is paused.", |row| {
         row.counts.paused.into()
     }),
+    counter(
+        "leveret_channel_dropped_total",
+        "Messages that made room for others, or were given up without a dead-letter topic.",
+        |row| row.counts.dropped.into(),
+    ),
+    counter("leveret_channel_expired_total", "Messages that became too old.", |row| {
+        row.counts.expired.into()
+    }),
+    counter(
+        "leveret_channel_dead_letters_total",
+        "Messages that were given up and went to the dead-letter topic.",
+        |row| row.counts.dead_letters.into(),
+    ),
+    counter(
+        "leveret_channel_zone_local_deliveries_total",
+        "Deliveries to consumers of the node's zone.",
+        |row| row.counts.zone_local.into(),
+    ),
+    counter(
+        "leveret_channel_region_local_deliveries_total",
+        "Deliveries to consumers of the node's region that are not of its zone.",
+        |row| row.counts.region_local.into(),
+    ),
+    counter(
+        "leveret_channel_global_deliveries_total",
+        "Deliveries to all other consumers.",
+        |row| row.counts.global.into(),
+    ),
 ];
 
 fn channels(engine: &Engine) -> Vec<ChannelRow> {

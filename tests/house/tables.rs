@@ -23,6 +23,9 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     // Neither sockets nor frames: the engine's words are its own.
     ("engine", &["storage", "names", "clock", "metrics", "task"]),
     ("limit", &["names", "clock", "metrics"]),
+    // A channel's limit on deliveries is spent under the channel's lock, message by message.
+    ("engine::channel::gate", &["limit"]),
+    ("engine::policy", &["limit"]),
     // Not the engine: the utilities are not to link a broker's insides.
     ("client", &["protocol", "names", "clock", "metrics", "task"]),
     // Not the bridge: a route reaches the server as a trait object that main hands in.
@@ -125,6 +128,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
 
 /// Arrows between modules of one level, each written here once more because it is an exception.
 pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
+    ("engine", "limit"),
     ("http", "telemetry"),
     ("config", "http"),
     ("config", "telemetry"),

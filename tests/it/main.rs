@@ -28,6 +28,7 @@ mod limits;
 mod nsq_basics;
 mod nsq_clients;
 mod nsqd_program;
+mod policies;
 mod recovery;
 mod routes_deliver;
 mod routes_publish;

@@ -207,7 +207,7 @@ impl Leveret {
         self.end()
     }
 
-    /// Its end awaited, which something has asked for.
+    /// Its end, by itself, awaited.
     pub(crate) fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server runs");
         end_of(&mut child).unwrap_or_else(|| {

@@ -39,7 +39,7 @@ impl Message {
 }
 
 /// What a connection goes over.
-pub(crate) trait Wire: std::io::Read + std::io::Write + std::fmt::Debug {
+pub(crate) trait Wire: std::io::Read + std::io::Write + std::fmt::Debug + Send {
     /// How long a read waits.
     fn set_patience(&self, limit: Duration);
 }

@@ -156,7 +156,8 @@ impl Queue {
             DeadLetter::Nsq { topic } => {
                 let signal = Arc::default();
                 let published = self.engine.topic(topic).and_then(|topic| {
-                    let accepted = topic.publish(std::iter::once(&message.body[..]), &signal)?;
+                    let accepted =
+                        topic.publish_inside(std::iter::once(&message.body[..]), &signal)?;
                     topic.wake();
                     Ok(accepted)
                 });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::slots::List;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, Locality};
 use crate::engine::ticket::Signal;
 
 /// Who subscribes, and on what terms.
@@ -36,6 +36,7 @@ pub(super) struct Consumer {
     pub(super) in_flight: u64,
     /// What it has in flight, earliest deadline first.
     pub(super) list: List,
+    pub(super) locality: Locality,
     is_waiting: bool,
 }
 
@@ -51,6 +52,8 @@ impl Consumer {
 pub(super) struct Consumers {
     places: Vec<Option<Consumer>>,
     count: usize,
+    /// How many are of the node's zone or region.
+    near: usize,
     waiting: VecDeque<u32>,
 }
 
@@ -61,6 +64,7 @@ impl Consumers {
 
     pub(super) fn insert(&mut self, subscriber: Subscriber) -> u32 {
         let Subscriber { client, signal, msg_timeout, touch_timeout, sample_rate } = subscriber;
+        let locality = client.locality();
         let consumer = Consumer {
             client,
             signal,
@@ -70,9 +74,11 @@ impl Consumers {
             ready: 0,
             in_flight: 0,
             list: List::EMPTY,
+            locality,
             is_waiting: false,
         };
         self.count += 1;
+        self.near += usize::from(locality != Locality::Global);
         let free = self.places.iter().position(Option::is_none);
         let at = free.unwrap_or(self.places.len());
         match self.places.get_mut(at) {
@@ -84,9 +90,10 @@ impl Consumers {
 
     pub(super) fn remove(&mut self, at: u32) {
         if let Some(place) = self.places.get_mut(at as usize)
-            && place.take().is_some()
+            && let Some(gone) = place.take()
         {
             self.count -= 1;
+            self.near -= usize::from(gone.locality != Locality::Global);
             self.waiting.retain(|&waiting| waiting != at);
         }
     }
@@ -136,13 +143,48 @@ impl Consumers {
         self.waiting.len()
     }
 
-    /// How many others than `at` wait.
+    /// How many others wait that are as near as `at`: those that are farther away get what it leaves.
     pub(super) fn waiting_besides(&self, at: u32) -> usize {
-        self.waiting.len() - usize::from(self.get(at).is_some_and(|consumer| consumer.is_waiting))
+        if self.near == 0 {
+            let is_waiting = self.get(at).is_some_and(|consumer| consumer.is_waiting);
+            return self.waiting.len() - usize::from(is_waiting);
+        }
+        let own = self.locality(at);
+        let peers =
+            self.waiting.iter().filter(|&&other| other != at && self.locality(other) == own);
+        peers.count()
     }
 
-    /// Wakes the consumer that has waited longest and still has credit.
+    fn locality(&self, at: u32) -> Locality {
+        self.get(at).map_or(Locality::Global, |consumer| consumer.locality)
+    }
+
+    /// Whether somebody nearer than `at` waits and has credit.
+    pub(super) fn yields(&self, at: u32) -> bool {
+        self.near > 0 && {
+            let own = self.locality(at);
+            let others = self.waiting.iter().filter_map(|&other| self.get(other));
+            others.into_iter().any(|other| other.locality < own && other.credit() > 0)
+        }
+    }
+
+    /// Wakes one of the nearest consumers that wait and still have credit: the one that has waited longest.
+    fn wake_nearest(&mut self) {
+        let of = |at: &u32| Some(self.get(*at)?).filter(|consumer| consumer.credit() > 0);
+        let waiting = self.waiting.iter().enumerate();
+        let nearest = waiting.filter_map(|(place, at)| Some((of(at)?.locality, place))).min();
+        let Some(at) = nearest.and_then(|(_, place)| self.waiting.remove(place)) else { return };
+        if let Some(consumer) = self.get_mut(at) {
+            consumer.is_waiting = false;
+            consumer.signal.wake();
+        }
+    }
+
+    /// Wakes the consumer that has waited longest and still has credit, of the nearest if there are nearer ones.
     pub(super) fn wake_one(&mut self) {
+        if self.near > 0 {
+            return self.wake_nearest();
+        }
         while let Some(at) = self.waiting.pop_front() {
             let Some(consumer) = self.places.get_mut(at as usize).and_then(Option::as_mut) else {
                 continue;

@@ -23,6 +23,8 @@ pub(super) struct Pull<'a, F> {
     pub(super) messages: u64,
     /// Bytes of bodies that it may still get; the last message may exceed them.
     pub(super) bytes: usize,
+    /// Messages published before it (nanoseconds since the Unix epoch) are too old.
+    pub(super) horizon: i64,
     /// Messages that it got.
     pub(super) delivered: u64,
     pub(super) leftovers: &'a mut Leftovers,
@@ -52,6 +54,9 @@ impl State {
             let stop = self.again.front().map_or(end, |again| again.after.min(end));
             let present = pull.view.log.present_until(self.cursor, stop);
             for stored in pull.view.log.iter(self.cursor, present) {
+                if !self.may_pass(pull.now) {
+                    return;
+                }
                 self.cursor = stored.seq + 1;
                 self.deliver_stored(stored, pull);
                 if pull.is_spent() {
@@ -64,7 +69,7 @@ impl State {
                 return;
             }
             if self.again.front().is_some_and(|again| again.after <= self.cursor) {
-                if !self.deliver_again(pull) {
+                if !self.may_pass(pull.now) || !self.deliver_again(pull) {
                     return;
                 }
             } else if self.cursor >= pull.view.released {
@@ -74,7 +79,10 @@ impl State {
     }
 
     fn deliver_stored<F: FnMut(Picked<'_>)>(&mut self, stored: Stored<'_>, pull: &mut Pull<'_, F>) {
-        if self.is_sampled_out(pull.consumer) {
+        let is_too_old = stored.timestamp < pull.horizon;
+        if is_too_old || self.is_sampled_out(pull.consumer) {
+            self.tally.expired += u64::from(is_too_old);
+            self.keep_token();
             pull.leftovers.claim(stored.seq);
             return;
         }
@@ -95,15 +103,20 @@ impl State {
         let slot = at.and_then(|at| self.slots.get(at)).filter(|slot| slot.phase == Phase::Ready);
         let (Some(at), Some(slot)) = (at, slot) else {
             self.again.pop_front();
+            self.keep_token();
             return true;
         };
         if slot.detached.is_none() && pull.view.log.is_away(seq) {
             self.blocked = Some(seq);
+            self.keep_token();
             return false;
         }
         self.again.pop_front();
         self.again_live -= 1;
-        if self.is_sampled_out(pull.consumer) {
+        let is_too_old = pull.horizon > i64::MIN && self.is_expired(seq, pull.view, pull.horizon);
+        if is_too_old || self.is_sampled_out(pull.consumer) {
+            self.tally.expired += u64::from(is_too_old);
+            self.keep_token();
             self.forget(seq, pull.leftovers);
             return true;
         }
@@ -128,9 +141,23 @@ impl State {
         true
     }
 
+    /// Whether the channel's limit lets one more message pass. Asked when there is one.
+    fn may_pass(&mut self, now: Instant) -> bool {
+        self.gate.as_mut().is_none_or(|gate| gate.pass(now))
+    }
+
+    /// The message that was let pass is not delivered.
+    const fn keep_token(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            gate.take_back();
+        }
+    }
+
     /// Puts a message in flight at `consumer` and counts the attempt.
     fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
         let Self { slots, consumers, in_flight, .. } = self;
+        let own = slots.get(at).map_or(0, Slot::own_bytes);
+        slots.waiting_bytes = slots.waiting_bytes.saturating_sub(own);
         let (Some(slot), Some(to)) = (slots.get_mut(at), consumers.get_mut(consumer)) else {
             return 0;
         };

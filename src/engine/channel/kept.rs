@@ -8,7 +8,6 @@ use super::Channel;
 use super::slots::{Detached, Phase, Slot};
 use super::state::State;
 use crate::clock::Instant;
-use crate::engine::feed::Feed;
 use crate::storage::image::{ChannelImage, Detail};
 use crate::storage::ranges::RangeSet;
 
@@ -42,6 +41,10 @@ impl Channel {
         if let Some(next) = inner.state.next_expiry() {
             self.set_alarm(&mut inner, next);
         }
+        if self.is_bounded() {
+            // Some of it may have become too old meanwhile.
+            self.set_alarm(&mut inner, now);
+        }
     }
 
     /// Gives up messages that are lost, and says how many. Called with the feed locked.
@@ -49,9 +52,15 @@ impl Channel {
         self.inner.lock().state.lose(range)
     }
 
-    /// Wakes a consumer if what it waited for is there now. Called with the feed locked.
-    pub(in crate::engine) fn rouse(&self, feed: &Feed) {
-        self.wake_ready(feed, &mut self.inner.lock());
+    /// Goes on with what waited for messages that are there now.
+    pub(in crate::engine) fn rouse(&self) {
+        let feed = self.place.feed.read();
+        let mut inner = self.inner.lock();
+        self.wake_ready(&feed, &mut inner);
+        let dead = self.condemned(&feed, &mut inner);
+        drop(inner);
+        drop(feed);
+        self.bury(dead);
     }
 
     /// Bodies that are in no block any more, with their numbers and publish times. Called with the feed locked.
@@ -96,7 +105,7 @@ impl State {
                     let wait = due.saturating_duration_since(now).as_nanos();
                     wall.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
                 }
-                Phase::Ready | Phase::InFlight { .. } => 0,
+                Phase::Ready | Phase::InFlight { .. } | Phase::Condemned => 0,
             };
             (slot.seq, Detail { attempts: slot.attempts, due })
         });

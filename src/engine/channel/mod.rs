@@ -4,15 +4,28 @@
 //! the consumers' connections. Lock order: feed, then channel; nobody is called back while either is held.
 
 mod consumers;
+mod counts;
 mod delivery;
+mod gate;
 mod kept;
+mod peek;
+mod revoke;
+mod rules;
 mod slots;
 mod state;
 mod subscription;
+mod upkeep;
+mod why;
 mod window;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod dead_tests;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod share_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,16 +39,21 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 pub use consumers::Subscriber;
+pub use counts::{ChannelCounts, ConsumerCounts};
+pub use peek::{PeekLimit, PeekState, Peeked};
 use slots::Detached;
 pub use state::SettleError;
 use state::{Leftovers, State, View};
 pub use subscription::{Consumer, Delivery, PullLimit, Pulled, Settling};
+pub(super) use upkeep::before_now;
+pub use why::WaitingFor;
 
+use super::Shared;
 use super::feed::Feed;
 use super::log::Log;
+use super::policy::{ChannelPolicy, DeadLetterTo};
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
-use super::{Shared, client::Client};
 use crate::clock::{self, Instant};
 use crate::names::is_ephemeral;
 use crate::storage::wal::record::{ChannelId, Write as _};
@@ -80,6 +98,8 @@ struct Inner {
     state: State,
     /// The alarm that is set, if one is.
     alarm: Option<Instant>,
+    /// When those that came back are looked through next for messages that are too old.
+    aging: Option<Instant>,
 }
 
 /// See the module's description.
@@ -96,6 +116,11 @@ pub struct Channel {
     base: u64,
     /// Its number in the journal; 0 as long as it has none.
     number: AtomicU32,
+    /// Whether its policy bounds what waits in it.
+    is_bounded: bool,
+    /// Where messages go that were delivered so often in vain; 0 deliveries are no bound.
+    dead_letter: Option<DeadLetterTo>,
+    max_attempts: u16,
 }
 
 impl std::fmt::Debug for Channel {
@@ -104,47 +129,26 @@ impl std::fmt::Debug for Channel {
     }
 }
 
-/// The figures of a channel at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChannelCounts {
-    /// Messages ready for delivery.
-    pub depth: u64,
-    /// How many of those the disk has.
-    pub backend_depth: u64,
-    /// Messages at consumers.
-    pub in_flight: u64,
-    /// Messages held back.
-    pub deferred: u64,
-    /// Messages received from the topic or an upstream since it was made.
-    pub messages: u64,
-    /// REQs.
-    pub requeues: u64,
-    /// Messages that their consumer did not settle in time.
-    pub timeouts: u64,
-    /// Consumers.
-    pub consumers: usize,
-    /// Whether it is paused.
-    pub paused: bool,
-}
-
-/// A consumer's figures at one moment.
-#[derive(Clone, Debug)]
-pub struct ConsumerCounts {
-    /// Its connection.
-    pub client: Arc<Client>,
-    /// RDY as last set.
-    pub ready: u64,
-    /// Messages that it holds.
-    pub in_flight: u64,
-}
-
 impl Channel {
-    pub(super) fn new(name: Arc<str>, place: Place, cursor: u64, base: u64) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        place: Place,
+        cursor: u64,
+        base: u64,
+        policy: ChannelPolicy,
+    ) -> Self {
         Self {
+            is_bounded: policy.bounds.is_any(),
+            dead_letter: policy.dead_letter.clone(),
+            max_attempts: policy.max_attempts.map_or(0, std::num::NonZeroU16::get),
             ephemeral: is_ephemeral(&name),
             name,
             place,
-            inner: Mutex::new(Inner { state: State::new(cursor), alarm: None }),
+            inner: Mutex::new(Inner {
+                state: State::new(cursor, policy),
+                alarm: None,
+                aging: None,
+            }),
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             base,
@@ -178,38 +182,6 @@ impl Channel {
     #[must_use]
     pub const fn is_ephemeral(&self) -> bool {
         self.ephemeral
-    }
-
-    /// The figures of this moment.
-    #[must_use]
-    pub fn counts(&self) -> ChannelCounts {
-        let feed = self.place.feed.read();
-        let inner = self.inner.lock();
-        let state = &inner.state;
-        let depth = state.depth(view(&feed));
-        ChannelCounts {
-            depth,
-            backend_depth: feed.log.logged_count(&(state.cursor..feed.released)).min(depth),
-            in_flight: state.in_flight(),
-            deferred: state.deferred(),
-            messages: feed.released_total - self.base + state.offered,
-            requeues: state.requeues,
-            timeouts: state.timeouts,
-            consumers: state.consumers.count(),
-            paused: state.paused,
-        }
-    }
-
-    /// Its consumers.
-    #[must_use]
-    pub fn consumers(&self) -> Vec<ConsumerCounts> {
-        let inner = self.inner.lock();
-        let consumers = inner.state.consumers.iter().map(|consumer| ConsumerCounts {
-            client: Arc::clone(&consumer.client),
-            ready: consumer.ready,
-            in_flight: consumer.in_flight,
-        });
-        consumers.collect()
     }
 
     /// Subscribes; at most `consumers_max` if that is not 0.
@@ -311,6 +283,7 @@ impl Channel {
             consumer.signal.close();
         }
         drop(inner);
+        self.place.shared.drain.progressed();
         self.give_back(feed, &leftovers, |upstream, origins| upstream.returned(origins));
     }
 
@@ -327,20 +300,25 @@ impl Channel {
         leftovers: &Leftovers,
         how: fn(&dyn Upstream, &[Origin]),
     ) {
-        let mut freed = false;
-        let mut is_logged = false;
-        for claim in &leftovers.claims {
-            is_logged |= feed.log.has_logged(claim);
-            freed |= feed.log.settle(claim);
-        }
-        if is_logged && let (Some(entry), Some(number)) = (&feed.journal, self.number()) {
-            entry.settled(number, &leftovers.claims);
-        }
+        let freed = self.settle(&feed, &leftovers.claims);
         drop(feed);
         if freed {
             self.place.feed.write().maintain();
         }
         tell(&leftovers.sources, how);
+    }
+
+    /// Gives claims back to the log and writes that down. `true` if that left blocks owed nothing.
+    pub(super) fn settle(&self, feed: &Feed, claims: &[Range<u64>]) -> bool {
+        let (mut freed, mut is_logged) = (false, false);
+        for claim in claims {
+            is_logged |= feed.log.has_logged(claim);
+            freed |= feed.log.settle(claim);
+        }
+        if is_logged && let (Some(entry), Some(number)) = (&feed.journal, self.number()) {
+            entry.settled(number, claims);
+        }
+        freed
     }
 
     /// Wakes the next consumer if there is something for it, and notes whether one still waits.
@@ -349,13 +327,14 @@ impl Channel {
             inner.state.consumers.wake_one();
         }
         self.hungry.store(inner.state.consumers.waiting() > 0, Ordering::Release);
+        self.place.shared.drain.progressed();
     }
 
     /// Called with the feed's lock held.
     pub(super) fn wake_if_hungry(&self) {
         if self.hungry.load(Ordering::Acquire) {
             let mut inner = self.inner.lock();
-            if !inner.state.paused {
+            if !inner.state.is_held() {
                 inner.state.consumers.wake_one();
             }
             self.hungry.store(inner.state.consumers.waiting() > 0, Ordering::Release);
@@ -367,21 +346,6 @@ impl Channel {
             inner.alarm = Some(at);
             self.place.shared.alarms.set(at, self.place.this.clone());
         }
-    }
-
-    /// Requeues what is overdue and sets the next alarm.
-    pub(super) fn on_alarm(&self, now: Instant) {
-        let feed = self.place.feed.read();
-        let mut inner = self.inner.lock();
-        if inner.alarm.is_some_and(|alarm| alarm <= now) {
-            inner.alarm = None;
-        }
-        let expired = inner.state.expire(now, feed.released);
-        self.note_attempts(&feed, &expired);
-        if let Some(next) = inner.state.next_expiry() {
-            self.set_alarm(&mut inner, next);
-        }
-        self.wake_ready(&feed, &mut inner);
     }
 
     /// Writes down how often messages were delivered that are to be delivered again.
@@ -417,9 +381,9 @@ impl Channel {
     }
 
     /// Holds a message of the log back. Called with the feed's lock held, before it is released.
-    pub(super) fn defer(&self, seq: u64, due: Instant) {
+    pub(super) fn defer(&self, seq: u64, due: Instant, bytes: usize) {
         let mut inner = self.inner.lock();
-        inner.state.defer(seq, due);
+        inner.state.defer(seq, due, bytes);
         self.set_alarm(&mut inner, due);
     }
 
@@ -434,6 +398,11 @@ impl Channel {
         }
         inner.state.skip(surplus.clone());
         Some(surplus)
+    }
+
+    /// See [`State::skip`]. Called with the feed's lock held.
+    pub(super) fn skip(&self, range: Range<u64>) {
+        self.inner.lock().state.skip(range);
     }
 
     /// See [`State::cursor`]. Called with the feed's lock held.
@@ -455,8 +424,10 @@ impl Channel {
         self.note_attempts(&feed, &returned);
         let left = inner.state.consumers.count();
         self.wake_ready(&feed, &mut inner);
+        let dead = self.condemned(&feed, &mut inner);
         drop(inner);
         drop(feed);
+        self.bury(dead);
         self.audience.send_replace(left);
         if left == 0
             && self.ephemeral

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::clock::{self, Instant};
+use crate::engine::alarms::OnAlarm as _;
 use crate::engine::{
     Client, Consumer, Engine, Identity, Options, PullLimit, Signal, Subscriber, Topic,
 };

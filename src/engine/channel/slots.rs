@@ -31,6 +31,8 @@ pub(super) enum Phase {
     Deferred { due: Instant },
     /// At a consumer.
     InFlight { consumer: u32, delivered: Instant, deadline: Instant },
+    /// Given up, and kept until its dead-letter topic has it.
+    Condemned,
 }
 
 #[derive(Debug)]
@@ -40,13 +42,29 @@ pub(super) struct Slot {
     pub(super) attempts: u16,
     pub(super) phase: Phase,
     pub(super) detached: Option<Box<Detached>>,
+    /// Bytes of its body, if it is in the log and was held back before it was delivered.
+    pub(super) logged_bytes: u32,
     previous: u32,
     next: u32,
 }
 
 impl Slot {
     pub(super) const fn new(seq: u64, phase: Phase) -> Self {
-        Self { seq, attempts: 0, phase, detached: None, previous: END, next: END }
+        Self { seq, attempts: 0, phase, detached: None, logged_bytes: 0, previous: END, next: END }
+    }
+
+    /// Whether an upstream keeps it, too.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.detached.as_ref().is_some_and(|detached| detached.source.is_some())
+    }
+
+    /// Bytes of its body, if that is not an upstream's, nor in the log and counted there.
+    pub(super) fn own_bytes(&self) -> u64 {
+        match &self.detached {
+            Some(detached) if detached.source.is_none() => detached.body.len() as u64,
+            Some(_) => 0,
+            None => self.logged_bytes.into(),
+        }
     }
 }
 
@@ -71,10 +89,16 @@ impl List {
 pub(super) struct Slots {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
+    /// How many are an upstream's.
+    pub(super) foreign: u64,
+    /// [`Slot::own_bytes`] of all that are not in flight.
+    pub(super) waiting_bytes: u64,
 }
 
 impl Slots {
     pub(super) fn insert(&mut self, slot: Slot) -> u32 {
+        self.foreign += u64::from(slot.is_foreign());
+        self.waiting_bytes += slot.own_bytes();
         if let Some(at) = self.free.pop()
             && let Some(place) = self.slots.get_mut(at as usize)
         {
@@ -98,12 +122,16 @@ impl Slots {
     pub(super) fn remove(&mut self, at: u32) -> Option<Slot> {
         let slot = self.slots.get_mut(at as usize)?.take()?;
         self.free.push(at);
+        self.foreign -= u64::from(slot.is_foreign());
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(slot.own_bytes());
         Some(slot)
     }
 
     /// Drops all slots and hands them out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Slot> + use<> {
         self.free = Vec::new();
+        self.foreign = 0;
+        self.waiting_bytes = 0;
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
@@ -115,7 +143,7 @@ impl Slots {
     fn deadline(&self, at: u32) -> Option<Instant> {
         match self.get(at)?.phase {
             Phase::InFlight { deadline, .. } => Some(deadline),
-            Phase::Ready | Phase::Deferred { .. } => None,
+            Phase::Ready | Phase::Deferred { .. } | Phase::Condemned => None,
         }
     }
 

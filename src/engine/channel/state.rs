@@ -8,15 +8,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumers::{Consumers, Subscriber};
+use super::gate::Gate;
+use super::rules::{Cause, Tally};
 use super::slots::{Detached, Phase, Slot, Slots};
 use super::window::Window;
 use crate::clock::Instant;
 use crate::engine::log::Log;
-use crate::engine::upstream::{Source, Upstream};
+use crate::engine::policy::ChannelPolicy;
+use crate::engine::upstream::Source;
 
 /// Why a FIN, REQ or TOUCH was refused. The texts are nsqd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +88,14 @@ pub(super) struct State {
     pub(super) again: VecDeque<Again>,
     /// Live entries of `again`: the queue may hold entries whose message is gone.
     pub(super) again_live: u64,
-    deferred: BinaryHeap<Reverse<(Instant, u64)>>,
-    deferred_live: u64,
+    pub(super) deferred: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Held back, the condemned ones among them.
+    pub(super) deferred_live: u64,
+    pub(super) policy: ChannelPolicy,
+    pub(super) gate: Option<Gate>,
+    /// Given up since somebody asked.
+    pub(super) condemned: Vec<(u64, Cause)>,
+    pub(super) tally: Tally,
     pub(super) consumers: Consumers,
     pub(super) paused: bool,
     pub(super) exiting: bool,
@@ -102,7 +110,7 @@ pub(super) struct State {
 
 impl State {
     /// A channel that sees what the topic hands on from `cursor` on.
-    pub(super) fn new(cursor: u64) -> Self {
+    pub(super) fn new(cursor: u64, policy: ChannelPolicy) -> Self {
         Self {
             slots: Slots::default(),
             window: Window::default(),
@@ -112,6 +120,10 @@ impl State {
             again_live: 0,
             deferred: BinaryHeap::new(),
             deferred_live: 0,
+            gate: policy.rate.map(Gate::new),
+            policy,
+            condemned: Vec::new(),
+            tally: Tally::default(),
             consumers: Consumers::default(),
             paused: false,
             exiting: false,
@@ -172,9 +184,14 @@ impl State {
         }
     }
 
+    /// Whether nothing is delivered, whatever there is.
+    pub(super) fn is_held(&self) -> bool {
+        self.paused || self.exiting || self.gate.as_ref().is_some_and(Gate::is_closed)
+    }
+
     /// Whether a consumer with credit would get something.
     pub(super) fn has_ready(&mut self, view: View<'_>) -> bool {
-        if self.paused || self.exiting {
+        if self.is_held() {
             return false;
         }
         if self.blocked.is_some_and(|seq| view.log.is_away(seq)) {
@@ -198,7 +215,7 @@ impl State {
     }
 
     /// Takes a message out of its consumer's hands.
-    fn take_back(&mut self, at: u32) {
+    pub(super) fn take_back(&mut self, at: u32) {
         let Self { slots, consumers, in_flight, .. } = self;
         let Some(Phase::InFlight { consumer, .. }) = slots.get(at).map(|slot| slot.phase) else {
             return;
@@ -208,6 +225,7 @@ impl State {
             slots.unlink(&mut from.list, at);
             from.in_flight -= 1;
         }
+        slots.waiting_bytes += slots.get(at).map_or(0, Slot::own_bytes);
     }
 
     /// Ends a message's life.
@@ -255,6 +273,10 @@ impl State {
         let at = self.owned(consumer, seq)?;
         self.take_back(at);
         self.requeues += 1;
+        if self.is_worn_out(at) {
+            self.condemn(at, Cause::Requeued);
+            return Ok(None);
+        }
         if delay.is_zero() {
             self.queue(at, released);
             return Ok(None);
@@ -306,9 +328,11 @@ impl State {
     }
 
     /// Holds back a message of the log, ahead of the cursor and of everything held back before.
-    pub(super) fn defer(&mut self, seq: u64, due: Instant) {
+    pub(super) fn defer(&mut self, seq: u64, due: Instant, bytes: usize) {
         self.skip(seq..seq + 1);
-        let at = self.slots.insert(Slot::new(seq, Phase::Ready));
+        let mut slot = Slot::new(seq, Phase::Ready);
+        slot.logged_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let at = self.slots.insert(slot);
         self.window.insert(seq, at);
         self.hold(at, due);
     }
@@ -356,7 +380,7 @@ impl State {
             while let Some(at) = self.first_overdue(consumer, now) {
                 self.take_back(at);
                 self.timeouts += 1;
-                self.queue(at, released);
+                self.queue_or_condemn(at, released, Cause::TimedOut);
                 expired.extend(self.slots.get(at).map(|slot| (slot.seq, slot.attempts)));
             }
             self.consumers.relieved(consumer);
@@ -369,7 +393,7 @@ impl State {
             self.deferred.pop();
             if let Some(at) = at {
                 self.deferred_live -= 1;
-                self.queue(at, released);
+                self.queue_or_condemn(at, released, Cause::TriedBefore);
             }
         }
         expired
@@ -384,7 +408,7 @@ impl State {
     }
 
     /// The slot that an entry of the deferred heap stands for, unless its message is gone.
-    fn held(&self, due: Instant, seq: u64) -> Option<u32> {
+    pub(super) fn held(&self, due: Instant, seq: u64) -> Option<u32> {
         let at = self.window.get(seq)?;
         (self.slots.get(at)?.phase == Phase::Deferred { due }).then_some(at)
     }
@@ -394,7 +418,7 @@ impl State {
         let timeouts = self.consumers.iter().filter_map(|consumer| {
             match self.slots.get(consumer.list.first()?)?.phase {
                 Phase::InFlight { deadline, .. } => Some(deadline),
-                Phase::Ready | Phase::Deferred { .. } => None,
+                Phase::Ready | Phase::Deferred { .. } | Phase::Condemned => None,
             }
         });
         let deferred = self.deferred.peek().map(|&Reverse((due, _))| due);
@@ -413,7 +437,7 @@ impl State {
         while let Some(at) = self.consumers.get(consumer).and_then(|consumer| consumer.list.first())
         {
             self.take_back(at);
-            self.queue(at, released);
+            self.queue_or_condemn(at, released, Cause::ConsumerLeft);
             returned.extend(self.slots.get(at).map(|slot| (slot.seq, slot.attempts)));
         }
         self.consumers.remove(consumer);
@@ -445,6 +469,7 @@ impl State {
     /// Moves the live messages of `range` out of the log, each into a body of its own.
     pub(super) fn detach(&mut self, log: &Log, range: &Range<u64>, leftovers: &mut Leftovers) {
         let Self { slots, window, .. } = self;
+        let mut moved = 0;
         for at in window.range(range.start, range.end) {
             let Some(slot) = slots.get_mut(at) else {
                 continue;
@@ -457,39 +482,11 @@ impl State {
                 timestamp: stored.timestamp,
                 source: None,
             }));
+            if !matches!(slot.phase, Phase::InFlight { .. }) {
+                moved += slot.own_bytes() - u64::from(std::mem::take(&mut slot.logged_bytes));
+            }
             leftovers.claim(slot.seq);
         }
-    }
-
-    /// Drops what the upstream's lives up to and including `generation` had delivered: it will deliver it again.
-    pub(super) fn revoke(&mut self, upstream: &Arc<dyn Upstream>, generation: u64) {
-        let revoked: Vec<(u32, u64, Phase)> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| {
-                let source = slot.detached.as_ref().and_then(|detached| detached.source.as_ref());
-                source.is_some_and(|source| {
-                    source.is_from(upstream) && source.origin.generation <= generation
-                })
-            })
-            .map(|(at, slot)| (at, slot.seq, slot.phase))
-            .collect();
-        for (at, seq, phase) in revoked {
-            self.remove(at, seq, phase);
-        }
-    }
-
-    /// Takes a live message away, wherever it is; nobody is told.
-    pub(super) fn remove(&mut self, at: u32, seq: u64, phase: Phase) {
-        match phase {
-            Phase::Ready => self.again_live -= 1,
-            Phase::Deferred { .. } => self.deferred_live -= 1,
-            Phase::InFlight { consumer, .. } => {
-                self.take_back(at);
-                self.consumers.relieved(consumer);
-            }
-        }
-        self.window.remove(seq);
-        self.slots.remove(at);
+        slots.waiting_bytes += moved;
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{MutexGuard, RwLockReadGuard};
 
 use super::delivery::{Picked, Pull};
+use super::gate::Gate;
 use super::state::{Leftovers, SettleError, State};
 use super::{Channel, Inner, view};
 use crate::clock::Instant;
@@ -81,18 +82,28 @@ impl Consumer {
         mut sink: impl FnMut(Delivery<'_>),
     ) -> Pulled {
         let channel = &*self.channel;
+        if channel.place.shared.drain.is_halting() {
+            return Pulled { messages: 0, more: false };
+        }
         let node = channel.place.shared.node;
         let mut leftovers = Leftovers::default();
         let feed = channel.place.feed.read();
         let mut inner = channel.inner.lock();
+        let horizon = Channel::horizon(&inner);
         let state = &mut inner.state;
         let credit = state.consumers.get(self.index).map_or(0, super::consumers::Consumer::credit);
+        let yields = state.consumers.yields(self.index);
         let mut pull = Pull {
             view: view(&feed),
             consumer: self.index,
             now,
-            messages: credit.min(limit.messages).min(self.share(state, feed.released)),
+            messages: if yields {
+                0
+            } else {
+                credit.min(limit.messages).min(self.share(state, feed.released))
+            },
             bytes: limit.bytes,
+            horizon,
             delivered: 0,
             leftovers: &mut leftovers,
             sink: |picked: Picked<'_>| {
@@ -103,14 +114,19 @@ impl Consumer {
         state.pull(&mut pull);
         let messages = pull.delivered;
         let has_ready = state.has_ready(view(&feed));
-        let more = has_ready && credit > messages;
-        if credit > messages && !has_ready {
+        let more = has_ready && !yields && credit > messages;
+        if credit > messages && (!has_ready || yields) {
             state.consumers.wait(self.index);
         }
+        state.count_delivered(self.index, messages);
+        let opens_at = state.gate.as_ref().and_then(Gate::opens_at);
         if messages > 0
             && let Some(timeout) = state.consumers.get(self.index).map(|c| c.msg_timeout)
         {
             channel.set_alarm(&mut inner, now + timeout);
+        }
+        if let Some(at) = opens_at {
+            channel.set_alarm(&mut inner, at);
         }
         channel.wake_ready(&feed, &mut inner);
         let blocked = inner.state.blocked;
@@ -224,7 +240,9 @@ impl Drop for Settling<'_> {
         };
         let channel = &self.consumer.channel;
         channel.wake_ready(&feed, &mut inner);
+        let dead = channel.condemned(&feed, &mut inner);
         drop(inner);
         channel.settle_leftovers(feed, &self.leftovers);
+        channel.bury(dead);
     }
 }

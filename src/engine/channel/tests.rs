@@ -12,25 +12,25 @@ use crate::engine::{
     Signal, Subscriber, Topic, Upstream,
 };
 
-const ALL: PullLimit = PullLimit { messages: u64::MAX, bytes: usize::MAX };
+pub(super) const ALL: PullLimit = PullLimit { messages: u64::MAX, bytes: usize::MAX };
 
-struct Got {
-    id: [u8; 16],
-    attempts: u16,
-    body: Vec<u8>,
+pub(super) struct Got {
+    pub(super) id: [u8; 16],
+    pub(super) attempts: u16,
+    pub(super) body: Vec<u8>,
 }
 
 fn engine() -> Arc<Engine> {
     Engine::new(Options { mem_queue_size: 3, ..Options::default() })
 }
 
-fn publish(topic: &Topic, body: &str) {
+pub(super) fn publish(topic: &Topic, body: &str) {
     let accepted = topic.publish(std::iter::once(body.as_bytes()), &Arc::default());
     assert!(matches!(accepted, Ok(Accepted::Now)));
     topic.wake();
 }
 
-fn subscribe(topic: &Arc<Topic>, channel: &str, ready: u64) -> (Consumer, Arc<Signal>) {
+pub(super) fn subscribe(topic: &Arc<Topic>, channel: &str, ready: u64) -> (Consumer, Arc<Signal>) {
     let signal = Arc::<Signal>::default();
     let subscriber = Subscriber {
         client: Arc::new(Client::new("@".into(), 0, Identity::default())),
@@ -44,7 +44,7 @@ fn subscribe(topic: &Arc<Topic>, channel: &str, ready: u64) -> (Consumer, Arc<Si
     (consumer, signal)
 }
 
-fn pull_at(consumer: &Consumer, now: Instant) -> Vec<Got> {
+pub(super) fn pull_at(consumer: &Consumer, now: Instant) -> Vec<Got> {
     let mut got = Vec::new();
     consumer.pull(ALL, now, |delivery| {
         let (id, body) = (delivery.id.to_hex(), delivery.body.to_vec());
@@ -53,15 +53,15 @@ fn pull_at(consumer: &Consumer, now: Instant) -> Vec<Got> {
     got
 }
 
-fn pull(consumer: &Consumer) -> Vec<Got> {
+pub(super) fn pull(consumer: &Consumer) -> Vec<Got> {
     pull_at(consumer, clock::now())
 }
 
-fn texts(got: &[Got]) -> Vec<&str> {
+pub(super) fn texts(got: &[Got]) -> Vec<&str> {
     got.iter().map(|got| std::str::from_utf8(&got.body).unwrap()).collect()
 }
 
-fn is_woken(signal: &Signal) -> bool {
+pub(super) fn is_woken(signal: &Signal) -> bool {
     use std::future::Future as _;
     use std::task::{Context, Poll, Waker};
     let woken = std::pin::pin!(signal.woken());

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::rig::*;
 use crate::clock;
-use crate::engine::{Engine, Level};
+use crate::engine::Engine;
+use crate::engine::policy::Durability;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_clean_stop_keeps_everything_at_every_durability() {
-    for durability in [None, Some(Level::Written), Some(Level::Synced)] {
+    for durability in [None, Some(Durability::Disk), Some(Durability::Fsync)] {
         let rig = Rig::new("clean-stop", durability);
         let engine = rig.start();
         engine.topic("t").unwrap().channel("c").unwrap();
@@ -54,7 +55,7 @@ async fn a_clean_stop_keeps_everything_at_every_durability() {
 
 #[tokio::test]
 async fn a_crash_loses_nothing_that_was_answered() {
-    let rig = Rig::new("crash", Some(Level::Written));
+    let rig = Rig::new("crash", Some(Durability::Disk));
     let engine = rig.start();
     engine.topic("t").unwrap().channel("a").unwrap();
     engine.topic("t").unwrap().channel("b").unwrap();
@@ -82,7 +83,7 @@ async fn a_crash_loses_nothing_that_was_answered() {
 
 #[tokio::test]
 async fn topics_and_channels_that_were_deleted_stay_so() {
-    let rig = Rig::new("deleted", Some(Level::Written));
+    let rig = Rig::new("deleted", Some(Durability::Disk));
     let engine = rig.start();
     engine.topic("t").unwrap().channel("a").unwrap();
     engine.topic("t").unwrap().channel("b").unwrap();
@@ -137,7 +138,7 @@ fn number(got: &Got) -> usize {
 
 #[tokio::test]
 async fn a_backlog_moves_to_segments_and_is_read_back_in_order() {
-    let mut rig = Rig::new("segments", Some(Level::Written));
+    let mut rig = Rig::new("segments", Some(Durability::Disk));
     rig.file_bytes = 1 << 20;
     let engine = rig.start();
     for topic in ["one", "two"] {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
+use crate::engine::policy::Durability;
 use crate::engine::{
-    Accepted, Client, Consumer, Engine, Identity, Journal, Level, Options, Outcome, PullLimit,
-    Signal, Subscriber, Topic,
+    Accepted, Client, Consumer, Engine, Identity, Journal, Options, Outcome, PullLimit, Signal,
+    Subscriber, Topic,
 };
 use crate::storage::wal::writer::WalOptions;
 
@@ -18,7 +19,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    pub(super) fn new(name: &str, durability: Option<Level>) -> Self {
+    pub(super) fn new(name: &str, durability: Option<Durability>) -> Self {
         let folder = std::env::temp_dir().join(format!("leveret-{name}-{}", std::process::id()));
         std::fs::remove_dir_all(&folder).unwrap_or_default();
         let options = Options { durability, ..Options::default() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::view::{ChannelStats, ClientStats, Latency, Memory, PubCount, Stats, TopicStats};
-use crate::engine::{Channel, Client, ConsumerCounts, Engine, Topic};
+use crate::engine::{Channel, Client, ConsumerCounts, Engine, Topic, WaitingFor};
 use crate::http::query::Query;
 use crate::http::{Context, NSQ_VERSION};
 use crate::telemetry::process::ProcessUsage;
@@ -15,6 +15,8 @@ struct Wanted<'a> {
     topic: Option<&'a str>,
     channel: Option<&'a str>,
     clients: bool,
+    /// Whether consumers are to say why they get nothing: not nsqd's.
+    waiting: bool,
 }
 
 /// All that `query` asks for. An empty filter is none.
@@ -23,6 +25,7 @@ pub(super) fn collect(context: &Context, query: &Query) -> Stats {
         topic: query.get("topic").filter(|name| !name.is_empty()),
         channel: query.get("channel").filter(|name| !name.is_empty()),
         clients: query.is_on("include_clients"),
+        waiting: query.get("include_waiting").is_some() && query.is_on("include_waiting"),
     };
     let topics = topics(&context.engine, &wanted);
     let producers = if wanted.clients && topics.is_some() {
@@ -73,6 +76,8 @@ fn show_topic(topic: &Topic, wanted: &Wanted<'_>) -> Option<TopicStats> {
         message_bytes: topic.message_bytes(),
         paused: topic.is_paused(),
         e2e_processing_latency: Latency::default(),
+        dropped_count: topic.dropped(),
+        expired_count: topic.expired(),
     })
 }
 
@@ -91,12 +96,18 @@ fn show_channel(channel: &Channel, wanted: &Wanted<'_>) -> ChannelStats {
         in_flight_count: counts.in_flight,
         deferred_count: counts.deferred,
         message_count: counts.messages,
+        zone_local_msg_count: counts.zone_local,
+        region_local_msg_count: counts.region_local,
+        global_msg_count: counts.global,
         requeue_count: counts.requeues,
         timeout_count: counts.timeouts,
         client_count: counts.consumers,
         clients,
         paused: counts.paused,
         e2e_processing_latency: Latency::default(),
+        dropped_count: counts.dropped,
+        expired_count: counts.expired,
+        dead_letter_count: counts.dead_letters,
     }
 }
 
@@ -163,6 +174,10 @@ fn show_client(
         // Nothing is negotiated inside TLS, which both sides know: so says Go.
         tls_negotiated_protocol: String::new(),
         tls_negotiated_protocol_is_mutual: tls.is_some(),
+        waiting_for: consumer
+            .and_then(|consumer| consumer.waiting_for)
+            .filter(|_| wanted.waiting)
+            .map(WaitingFor::as_str),
     }
 }
 

@@ -70,6 +70,17 @@ pub(super) struct TopicStats {
     pub(super) message_bytes: u64,
     pub(super) paused: bool,
     pub(super) e2e_processing_latency: Latency,
+    /// Not nsqd's, as is the next: shown once there is something to show.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) dropped_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) expired_count: u64,
+}
+
+/// Whether a count that is left out while it is 0 is to be left out.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +91,12 @@ pub(super) struct ChannelStats {
     pub(super) in_flight_count: u64,
     pub(super) deferred_count: u64,
     pub(super) message_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) zone_local_msg_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) region_local_msg_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) global_msg_count: u64,
     pub(super) requeue_count: u64,
     pub(super) timeout_count: u64,
     pub(super) client_count: usize,
@@ -87,6 +104,13 @@ pub(super) struct ChannelStats {
     pub(super) clients: Option<Vec<ClientStats>>,
     pub(super) paused: bool,
     pub(super) e2e_processing_latency: Latency,
+    /// Not nsqd's, as are the next: shown once there is something to show.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) dropped_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) expired_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) dead_letter_count: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -121,6 +145,9 @@ pub(super) struct ClientStats {
     pub(super) tls_version: String,
     pub(super) tls_negotiated_protocol: String,
     pub(super) tls_negotiated_protocol_is_mutual: bool,
+    /// Not nsqd's: why a consumer gets nothing, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waiting_for: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]

@@ -99,7 +99,7 @@ async fn json_has_nsqds_keys_in_nsqds_order() {
     );
     expect(
         "\"channels\":[",
-        "channel_name depth backend_depth in_flight_count deferred_count message_count requeue_count \
+        "channel_name depth backend_depth in_flight_count deferred_count message_count global_msg_count requeue_count \
          timeout_count client_count clients paused e2e_processing_latency",
     );
     let client = "client_id hostname version remote_address state ready_count in_flight_count \

@@ -10,6 +10,7 @@ const LIMITS: Limits = Limits {
     max_body_size: 120,
     max_rdy_count: 100,
     max_req_timeout: Duration::from_secs(3600),
+    max_defer_time: None,
 };
 
 /// A connection's side of reading: takes pieces, keeps what is incomplete, and notes what it read.

@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     max_body_size: 1000,
     max_rdy_count: 2500,
     max_req_timeout: Duration::from_secs(3600),
+    max_defer_time: None,
 };
 
 const ID: &[u8; 16] = b"0123456789abcdef";
@@ -284,4 +285,22 @@ proptest! {
             drop(Parser::default().at_end(&bytes, gate(phase), &LIMITS));
         }
     }
+}
+
+#[test]
+fn a_defer_time_of_its_own_bounds_dpub_and_not_req() {
+    let limits = Limits { max_defer_time: Some(Duration::from_secs(7200)), ..LIMITS };
+    let parse = |bytes: &[u8], phase| {
+        let parsed = Parser::default().next(bytes, gate(phase), &limits);
+        parsed
+            .map(|command| format!("{command:?}"))
+            .map_err(|fault| fault.error.unwrap().to_string())
+    };
+    assert!(parse(&sized("DPUB t 7200000\n", 1, b"x"), Init).unwrap().contains("defer: 7200s"));
+    assert_eq!(
+        parse(&sized("DPUB t 7200001\n", 1, b"x"), Init),
+        Err("E_INVALID DPUB timeout 7200001 out of range 0-7200000 (--max-defer-time)".to_owned())
+    );
+    let requeued = parse(b"REQ 0123456789abcdef 7200000\n", Subscribed).unwrap();
+    assert!(requeued.contains("3600s"), "{requeued}");
 }

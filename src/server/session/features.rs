@@ -1,7 +1,7 @@
 //! IDENTIFY: what a client is told, and what is put over its connection then.
 
 use super::{Halt, Session};
-use crate::engine::TlsIdentity;
+use crate::engine::{Locality, TlsIdentity};
 use crate::protocol::frame;
 use crate::protocol::identify::{Agreed, Offer, Request, negotiate};
 use crate::server::stream::PackingKind;
@@ -64,6 +64,12 @@ impl Session {
         match agreed {
             Ok((request, agreed)) => {
                 self.settings = agreed.settings;
+                if self.delivery.is_none() && self.options.topology_aware {
+                    let client = (&*request.topology_region, &*request.topology_zone);
+                    let node =
+                        (&*self.options.offer.topology_region, &*self.options.offer.topology_zone);
+                    self.client.locate(Locality::of(client, node));
+                }
                 self.delivery.get_or_insert(agreed.settings);
                 self.client.amend(|identity| {
                     identity.client_id = request.client_id;
