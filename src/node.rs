@@ -3,6 +3,9 @@
 //! Start: lock the data folder, bind the ports, load what is kept, then serve; nothing has happened yet when one of the
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
+mod options;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::bridge::Bridge;
@@ -18,12 +21,15 @@ use crate::bridge::route::Route;
 use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use crate::engine::{self, Engine};
 use crate::http;
+pub use crate::http::OptionValue;
 use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
 use crate::storage::{DataLock, StorageError, backlog, metadata};
 use crate::task::{spawn, stopped};
-use crate::telemetry::logs;
+pub use crate::telemetry::logs::nsqd_line as log_line;
+use crate::telemetry::{logs, statsd};
+use options::Resolved;
 
 /// nsqd's default time between heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -43,6 +49,8 @@ pub struct Plan {
     pub makes_data_path: bool,
     /// What is to be said once at start.
     pub notes: Vec<String>,
+    /// Options that were given by their names in nsqd's config file; shown for those that the configuration does not have.
+    pub given: BTreeMap<String, OptionValue>,
 }
 
 /// Why a node did not start.
@@ -55,7 +63,7 @@ pub enum NodeError {
     #[error("{0}")]
     Storage(#[from] StorageError),
     /// A port cannot be had.
-    #[error("cannot listen on {address} ({option}): {source}")]
+    #[error("cannot listen on {address} (--{}, {option}): {source}", .option.replace('_', "-"))]
     Listen {
         /// `host:port`.
         address: String,
@@ -85,23 +93,31 @@ impl NodeError {
 /// # Errors
 /// Why it did not start.
 pub fn run(plan: Plan) -> Result<(), NodeError> {
-    let log = &plan.config.log;
-    let level = match log.level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    };
-    logs::init(&logs::LogOptions {
-        level: plan.log_level.clone().unwrap_or_else(|| level.to_owned()),
-        format: match log.format {
-            LogFormat::Text => logs::LogFormat::Text,
-            LogFormat::Json => logs::LogFormat::Json,
+    let logging = logs::init(&logs::LogOptions {
+        level: plan.level().to_owned(),
+        format: match (plan.config.log.format, &plan.config.nsqd.log_prefix) {
+            (LogFormat::Json, _) => logs::LogFormat::Json,
+            (LogFormat::Text, None) => logs::LogFormat::Text,
+            (LogFormat::Text, Some(prefix)) => logs::LogFormat::Nsqd(prefix.clone()),
         },
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(Box::pin(serve(plan)))
+    runtime.block_on(Box::pin(serve(plan, logging)))
+}
+
+impl Plan {
+    /// What is logged.
+    fn level(&self) -> &str {
+        match (&self.log_level, self.config.log.level) {
+            (Some(level), _) => level,
+            (None, LogLevel::Trace) => "trace",
+            (None, LogLevel::Debug) => "debug",
+            (None, LogLevel::Info) => "info",
+            (None, LogLevel::Warn) => "warn",
+            (None, LogLevel::Error) => "error",
+            (None, LogLevel::Fatal) => "fatal",
+        }
+    }
 }
 
 /// The data folder of a node that has one.
@@ -150,7 +166,7 @@ impl Kept {
     }
 }
 
-async fn serve(plan: Plan) -> Result<(), NodeError> {
+async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> {
     let nsqd = &plan.config.nsqd;
     let kept = Kept::open(&plan)?;
     let tcp = listen(&nsqd.tcp_address, "tcp_address").await?;
@@ -158,19 +174,18 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
         Some(address) => Some(listen(address, "http_address").await?),
         None => None,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::listen()?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let resolved = resolve(nsqd, &hostname, &tcp, http.as_ref())?;
+    greet(&plan, &resolved);
     let engine = Engine::new(engine::Options {
-        node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
+        node_id: resolved.node_id,
         mem_queue_size: nsqd.mem_queue_size,
         max_msg_timeout: nsqd.max_msg_timeout,
+        latency: nsqd.e2e_processing_latency.clone(),
     });
     if let Some(kept) = &kept {
         kept.load(&engine)?;
-    }
-    for note in &plan.notes {
-        tracing::warn!("{note}");
     }
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
@@ -183,23 +198,25 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     });
     let http = match http {
         Some(listener) => {
-            let node = who(nsqd, hostname, &tcp, &listener)?;
+            let node = who(&resolved, hostname, &tcp, &listener)?;
             let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
             context.routes = bridge.view();
             context.persist = persist(kept.clone(), &engine);
+            context.options = Arc::new(live_options(&plan, &resolved, logging));
             Some(serve_http(listener, context, stop.subscribe())?)
         }
         None => None,
     };
+    let settled = watch::Sender::new(false);
+    let prefix = resolved.statsd_prefix(nsqd);
+    let pushing =
+        statsd::run(nsqd.statsd.clone(), prefix, Arc::clone(&engine), settled.subscribe());
+    let pushing = spawn("statsd", pushing);
     tracing::info!("TCP: listening on {}", tcp.local_addr()?);
     let options = Arc::new(server_options(&plan.config));
     let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
 
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal, "stopping");
+    tracing::info!(signal = signals.any().await, "stopping");
     stop.send_replace(true);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
@@ -209,6 +226,9 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     if let Some(keeping) = keeping {
         report("metadata", keeping.await);
     }
+    // Its last push has what was settled to the end.
+    settled.send_replace(true);
+    report("statsd", pushing.await);
     alarms.abort();
     if let Some(kept) = &kept {
         kept.save(&engine);
@@ -216,6 +236,61 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     engine.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The signals that end a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the first one that comes.
+    async fn any(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Says what starts, and what was noted before there was a log.
+fn greet(plan: &Plan, resolved: &Resolved) {
+    tracing::info!("nsqd v{} (built w/leveret {})", http::NSQ_VERSION, http::VERSION);
+    tracing::info!("ID: {}", resolved.node_id);
+    for note in &plan.notes {
+        tracing::warn!("{note}");
+    }
+}
+
+fn resolve(
+    nsqd: &NsqdConfig,
+    hostname: &str,
+    tcp: &TcpListener,
+    http: Option<&TcpListener>,
+) -> io::Result<Resolved> {
+    let announced = |port: u16, listener: Option<&TcpListener>| match (port, listener) {
+        (0, Some(listener)) => listener.local_addr().map(|address| address.port()),
+        _ => Ok(port),
+    };
+    Ok(Resolved {
+        broadcast_address: nsqd.broadcast_address.clone().unwrap_or_else(|| hostname.to_owned()),
+        tcp_port: announced(nsqd.broadcast_tcp_port, Some(tcp))?,
+        http_port: announced(nsqd.broadcast_http_port, http)?,
+        node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(hostname)),
+    })
+}
+
+/// The options for `/config`; the list of nsqlookupds is to be watched by whoever announces the node to them.
+fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
+    let lookupds = watch::Sender::new(options::lookupds(plan));
+    let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
+    http::Options::new(options::shown(plan, resolved), plan.level(), set_level, lookupds)
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {
@@ -271,12 +346,12 @@ fn persist(kept: Option<Arc<Kept>>, engine: &Arc<Engine>) -> http::Persist {
 }
 
 fn who(
-    nsqd: &NsqdConfig,
+    resolved: &Resolved,
     hostname: String,
     tcp: &TcpListener,
     http: &TcpListener,
 ) -> Result<http::Node, NodeError> {
-    let broadcast = nsqd.broadcast_address.clone().unwrap_or_else(|| hostname.clone());
+    let broadcast = resolved.broadcast_address.clone();
     let tcp_port = i32::from(tcp.local_addr()?.port());
     let http_port = i32::from(http.local_addr()?.port());
     Ok(http::Node::starting(broadcast, hostname, tcp_port, http_port))

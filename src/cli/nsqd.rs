@@ -1,9 +1,18 @@
 //! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them.
+//!
+//! What a flag does not say, the config file may ([`config_file`]); then the two together become the configuration.
 
+mod config_file;
+mod figures;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use config_file::{ConfigFileError, read as read_config};
 
 use super::goflags::{Flag, Given, Kind};
 use crate::config::{LogLevel, NodeConfig};
+use crate::node::OptionValue;
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind, default, help }
@@ -46,15 +55,15 @@ pub const FLAGS: &[Flag] = &[
     flag("deflate", Kind::Bool, "true", "enable deflate feature negotiation (client compression)"),
     flag(
         "e2e-processing-latency-percentile",
-        Kind::Texts,
+        Kind::Floats,
         "",
-        "message processing time percentiles (as float (0, 1.0]) to track",
+        "message processing time percentiles (as float (0, 1.0]) to track (can be specified multiple times or comma separated '1.0,0.99,0.95', default none)",
     ),
     flag(
         "e2e-processing-latency-window-time",
         Kind::Duration,
         "10m0s",
-        "calculate end to end latency quantiles for this duration of time",
+        "calculate end to end latency quantiles for this duration of time (ie: 60s would only show quantile calculations from the past 60 seconds)",
     ),
     flag("enable-experiment", Kind::Texts, "", "enable experimental feature"),
     flag(
@@ -68,7 +77,7 @@ pub const FLAGS: &[Flag] = &[
     flag("https-address", Kind::Text, "\"0.0.0.0:4152\"", "address to listen on for HTTPS clients"),
     flag(
         "log-level",
-        Kind::Text,
+        Kind::Level,
         "\"info\"",
         "set log verbosity: debug, info, warn, error, or fatal",
     ),
@@ -228,25 +237,16 @@ pub const FLAGS: &[Flag] = &[
 /// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
 const WITHOUT_EFFECT: &[&str] = &[
     "deflate",
-    "e2e-processing-latency-percentile",
-    "e2e-processing-latency-window-time",
     "enable-experiment",
     "http-client-connect-timeout",
     "http-client-request-timeout",
     "https-address",
-    "log-prefix",
     "lookupd-tcp-address",
     "max-bytes-per-file",
     "max-deflate-level",
     "queue-scan-selection-count",
     "queue-scan-worker-pool-max",
     "snappy",
-    "statsd-address",
-    "statsd-exclude-ephemeral",
-    "statsd-interval",
-    "statsd-mem-stats",
-    "statsd-prefix",
-    "statsd-udp-packet-size",
     "sync-every",
     "sync-timeout",
     "topology-region",
@@ -259,7 +259,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 const REFUSED: &[&str] = &[
     "auth-http-address",
     "auth-http-request-method",
-    "config",
     "tls-cert",
     "tls-client-auth-policy",
     "tls-key",
@@ -277,6 +276,24 @@ pub enum NsqdFlagError {
     /// A value out of range, in nsqd's words.
     #[error("{0}")]
     Range(String),
+}
+
+/// What was given, as `/config` is to show it: by the names of the config file.
+#[must_use]
+pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
+    let flags = FLAGS.iter().filter(|flag| given.has(flag.name));
+    let value = |flag: &Flag| {
+        let name = flag.name;
+        Some(match flag.kind {
+            Kind::Bool => OptionValue::Bool(given.bool(name)?),
+            Kind::Int => OptionValue::Int(given.int(name)?),
+            Kind::Duration => OptionValue::Duration(given.duration(name)?),
+            Kind::Text | Kind::Level => OptionValue::Text(given.text(name)?.to_owned()),
+            Kind::Texts => OptionValue::Texts(given.texts(name).to_vec()),
+            Kind::Floats => OptionValue::Numbers(given.floats(name)),
+        })
+    };
+    flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()
 }
 
 /// What the flags come to, and the names of those without effect.
@@ -308,6 +325,8 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     }
     sizes(given, &mut node)?;
     durations(given, &mut node);
+    figures::read(given, &mut node.nsqd)?;
+    node.nsqd.log_prefix = Some(given.text("log-prefix").unwrap_or("[nsqd] ").to_owned());
     let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
     Ok((node, idle))
 }
@@ -320,7 +339,8 @@ pub fn log_level(name: &str) -> Option<LogLevel> {
         "debug" => Some(LogLevel::Debug),
         "info" => Some(LogLevel::Info),
         "warn" => Some(LogLevel::Warn),
-        "error" | "fatal" => Some(LogLevel::Error),
+        "error" => Some(LogLevel::Error),
+        "fatal" => Some(LogLevel::Fatal),
         _ => None,
     }
 }
@@ -390,6 +410,7 @@ mod tests {
         assert_eq!(node.nsqd.msg_timeout, Duration::from_secs(5));
         assert_eq!((node.nsqd.max_msg_size, node.nsqd.node_id), (1024, Some(7)));
         assert_eq!((node.log.level, idle), (LogLevel::Warn, vec!["sync-every"]));
+        assert_eq!(node.nsqd.log_prefix.as_deref(), Some("[nsqd] "));
         let (node, _) = run("").unwrap();
         assert_eq!(node.nsqd.tcp_address, "0.0.0.0:4150");
         assert_eq!(node.nsqd.http_address.as_deref(), Some("0.0.0.0:4151"));
@@ -401,7 +422,6 @@ mod tests {
         assert_eq!(run("--node-id=1024").unwrap_err().to_string(), "--node-id must be [0,1024)");
         assert_eq!(run("--tls-required=true"), Err(NsqdFlagError::Unsupported("tls-required")));
         assert!(run("--max-msg-size=-1").is_err());
-        assert!(run("--log-level=loud").is_err());
     }
 
     #[test]
@@ -409,7 +429,10 @@ mod tests {
         let file = include_str!("nsqd.rs");
         let (_, code) = file.split_once("/// What the flags come to").unwrap();
         let (code, _) = code.split_once("#[cfg(test)]").unwrap();
-        for flag in FLAGS.iter().filter(|flag| flag.name != "version") {
+        let code = [code, include_str!("nsqd/figures.rs")].concat();
+        // Read before there is anything to configure.
+        let is_early = |name| matches!(name, "version" | "config");
+        for flag in FLAGS.iter().filter(|flag| !is_early(flag.name)) {
             let is_listed = WITHOUT_EFFECT.contains(&flag.name) || REFUSED.contains(&flag.name);
             assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);
         }

@@ -33,6 +33,7 @@ pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
 
 use crate::bridge::route::Route;
+pub use crate::engine::LatencyTracking;
 use error::{Report, Spot};
 use node_file::NodeFile;
 use route_file::PlacedRoute;

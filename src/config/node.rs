@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bridge::broker::BrokerOptions;
+use crate::engine::LatencyTracking;
+use crate::telemetry::statsd;
 
 /// Everything about a node but its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,12 @@ pub struct NsqdConfig {
     pub output_buffer_timeout: Duration,
     /// Most consumers of a channel on this node; 0 is no bound.
     pub max_channel_consumers: u32,
+    /// The quantiles of the time from publish to FIN that each channel tracks, and over what time.
+    pub e2e_processing_latency: LatencyTracking,
+    /// Where the node's figures are pushed to.
+    pub statsd: statsd::Options,
+    /// nsqd's `--log-prefix`: text logs look like nsqd's, with this before each line. `None` is our own look.
+    pub log_prefix: Option<String>,
 }
 
 impl Default for NsqdConfig {
@@ -101,6 +109,9 @@ impl Default for NsqdConfig {
             min_output_buffer_timeout: Duration::from_millis(25),
             output_buffer_timeout: Duration::from_millis(250),
             max_channel_consumers: 0,
+            e2e_processing_latency: LatencyTracking::default(),
+            statsd: statsd::Options::default(),
+            log_prefix: None,
         }
     }
 }
@@ -128,6 +139,8 @@ pub enum LogLevel {
     Warn,
     /// What does need it.
     Error,
+    /// nsqd's most quiet level; shows the same as `Error`.
+    Fatal,
 }
 
 /// How a log line looks.

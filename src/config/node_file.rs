@@ -1,4 +1,6 @@
-//! Reads the node's file.
+//! Reads the node's file. What a node tells about itself is read in [`figures`].
+
+mod figures;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,10 @@ pub(super) const NSQD: &Keys = &[
     "broadcast_http_port",
     "broadcast_tcp_port",
     "data_path",
+    "e2e_processing_latency_percentiles",
+    "e2e_processing_latency_window_time",
     "http_address",
+    "log_prefix",
     "max_body_size",
     "max_channel_consumers",
     "max_heartbeat_interval",
@@ -31,6 +36,12 @@ pub(super) const NSQD: &Keys = &[
     "msg_timeout",
     "node_id",
     "output_buffer_timeout",
+    "statsd_address",
+    "statsd_exclude_ephemeral",
+    "statsd_interval",
+    "statsd_mem_stats",
+    "statsd_prefix",
+    "statsd_udp_packet_size",
     "tcp_address",
 ];
 
@@ -85,7 +96,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
 }
 
 /// Puts `value` into `slot` if there is one: a value that is wrong was reported and leaves the default.
-fn set<T>(slot: &mut T, value: Option<T>) {
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
@@ -125,6 +136,7 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
         &mut config.max_channel_consumers,
         consumers.and_then(|field| field.integer(0..=u32::MAX, report)),
     );
+    figures::read(&section, config, report);
     nsqd_rules(&section, config, report);
 }
 
@@ -181,7 +193,7 @@ fn nsqd_rules(section: &Section<'_>, config: &NsqdConfig, report: &mut Report) {
 }
 
 /// `host:port`; an empty host is every address of this machine.
-fn address(field: &Field<'_>, report: &mut Report) -> Option<String> {
+pub(super) fn address(field: &Field<'_>, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
     let parts = text
         .rsplit_once(':')

@@ -35,6 +35,9 @@ pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
 
 use crate::clock;
+pub use crate::metrics::quantile::{
+    Recorded as RecordedLatency, Tracking as LatencyTracking, TrackingError as LatencyTrackingError,
+};
 
 /// The engine's settings, named as nsqd names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +48,18 @@ pub struct Options {
     pub mem_queue_size: u64,
     /// `--max-msg-timeout`: how long TOUCH can keep a message in flight.
     pub max_msg_timeout: Duration,
+    /// Which quantiles of the time from publish to FIN each channel tracks.
+    pub latency: LatencyTracking,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_id: 0, mem_queue_size: 10_000, max_msg_timeout: Duration::from_secs(15 * 60) }
+        Self {
+            node_id: 0,
+            mem_queue_size: 10_000,
+            max_msg_timeout: Duration::from_secs(15 * 60),
+            latency: LatencyTracking::default(),
+        }
     }
 }
 

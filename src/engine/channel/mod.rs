@@ -34,8 +34,9 @@ use super::feed::Feed;
 use super::log::Log;
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
-use super::{Shared, client::Client};
+use super::{RecordedLatency, Shared, client::Client};
 use crate::clock::{self, Instant};
+use crate::metrics::quantile::Window as LatencyWindow;
 use crate::names::is_ephemeral;
 use crate::storage::backlog::Owed;
 
@@ -84,6 +85,10 @@ struct Inner {
     state: State,
     /// The alarm that is set, if one is.
     alarm: Option<Instant>,
+    /// Deliveries to consumers.
+    deliveries: u64,
+    /// Nanoseconds from publish to FIN, if they are wanted.
+    latency: Option<Box<LatencyWindow>>,
 }
 
 /// See the module's description.
@@ -117,6 +122,8 @@ pub struct ChannelCounts {
     pub deferred: u64,
     /// Messages received from the topic or an upstream since it was made.
     pub messages: u64,
+    /// Deliveries to consumers since it was made, redeliveries included.
+    pub deliveries: u64,
     /// REQs.
     pub requeues: u64,
     /// Messages that their consumer did not settle in time.
@@ -140,11 +147,19 @@ pub struct ConsumerCounts {
 
 impl Channel {
     pub(super) fn new(name: Arc<str>, place: Place, cursor: u64, base: u64) -> Self {
+        let tracking = &place.shared.options.latency;
+        let latency =
+            tracking.is_on().then(|| Box::new(LatencyWindow::new(tracking, clock::now())));
         Self {
             ephemeral: is_ephemeral(&name),
             name,
+            inner: Mutex::new(Inner {
+                state: State::new(cursor),
+                alarm: None,
+                deliveries: 0,
+                latency,
+            }),
             place,
-            inner: Mutex::new(Inner { state: State::new(cursor), alarm: None }),
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             base,
@@ -174,11 +189,18 @@ impl Channel {
             in_flight: state.in_flight(),
             deferred: state.deferred(),
             messages: feed.released_total - self.base + state.offered,
+            deliveries: inner.deliveries,
             requeues: state.requeues,
             timeouts: state.timeouts,
             consumers: state.consumers.count(),
             paused: state.paused,
         }
+    }
+
+    /// How long its messages of the window took from publish to FIN, in nanoseconds; `None` if that is not tracked.
+    #[must_use]
+    pub fn latency(&self) -> Option<RecordedLatency> {
+        Some(self.inner.lock().latency.as_ref()?.recorded(clock::now()))
     }
 
     /// Its consumers.

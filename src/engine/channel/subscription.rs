@@ -9,7 +9,7 @@ use parking_lot::{MutexGuard, RwLockReadGuard};
 use super::delivery::{Picked, Pull};
 use super::state::{Leftovers, SettleError, State};
 use super::{Channel, Inner, view};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::engine::client::Client;
 use crate::engine::feed::{Feed, SEQ_MASK};
 use crate::names::MessageId;
@@ -112,6 +112,7 @@ impl Consumer {
         {
             channel.set_alarm(&mut inner, now + timeout);
         }
+        inner.deliveries += messages;
         channel.wake_ready(&feed, &mut inner);
         drop(inner);
         self.client.counters.messages.fetch_add(messages, Ordering::Relaxed);
@@ -171,8 +172,17 @@ impl Settling<'_> {
     /// Why nsqd would answer `E_FIN_FAILED`.
     pub fn finish(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
         let seq = self.seq(id)?;
-        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
+        let (Some(inner), Some(feed)) = (self.inner.as_mut(), self.feed.as_ref()) else {
+            return Err(SettleError::Exiting);
+        };
+        let published =
+            inner.latency.is_some().then(|| inner.state.published(seq, view(feed))).flatten();
         inner.state.finish(self.consumer.index, seq, &mut self.leftovers)?;
+        if let (Some(published), Some(latency)) = (published, inner.latency.as_mut()) {
+            // A publisher's clock may be ahead of ours, and ours may be set back.
+            let nanos = clock::unix_nanos().saturating_sub(published).max(0);
+            latency.record(nanos as f64, self.now);
+        }
         let counters = &self.consumer.client.counters;
         counters.finished.fetch_add(1, Ordering::Relaxed);
         Ok(())
