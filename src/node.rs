@@ -5,8 +5,10 @@
 
 mod doors;
 mod ending;
+mod options;
 mod secure;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,14 +23,17 @@ use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
 use crate::http;
+pub use crate::http::OptionValue;
 use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
 use crate::storage::wal::writer::WalOptions;
 use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
-use crate::telemetry::logs;
+pub use crate::telemetry::logs::nsqd_line as log_line;
+use crate::telemetry::{logs, statsd};
 use doors::Doors;
+use options::Resolved;
 use secure::Security;
 
 /// nsqd's default time between heartbeats.
@@ -49,6 +54,8 @@ pub struct Plan {
     pub makes_data_path: bool,
     /// What is to be said once at start.
     pub notes: Vec<String>,
+    /// Options that were given by their names in nsqd's config file; shown for those that the configuration does not have.
+    pub given: BTreeMap<String, OptionValue>,
 }
 
 /// Why a node did not start.
@@ -67,7 +74,7 @@ pub enum NodeError {
     #[error("failed to build client TLS config - {0}")]
     Auth(String),
     /// A port cannot be had.
-    #[error("cannot listen on {address} ({option}): {source}")]
+    #[error("cannot listen on {address} (--{}, {option}): {source}", .option.replace('_', "-"))]
     Listen {
         /// `host:port`, or a path.
         address: String,
@@ -97,23 +104,31 @@ impl NodeError {
 /// # Errors
 /// Why it did not start.
 pub fn run(plan: Plan) -> Result<(), NodeError> {
-    let log = &plan.config.log;
-    let level = match log.level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    };
-    logs::init(&logs::LogOptions {
-        level: plan.log_level.clone().unwrap_or_else(|| level.to_owned()),
-        format: match log.format {
-            LogFormat::Text => logs::LogFormat::Text,
-            LogFormat::Json => logs::LogFormat::Json,
+    let logging = logs::init(&logs::LogOptions {
+        level: plan.level().to_owned(),
+        format: match (plan.config.log.format, &plan.config.nsqd.log_prefix) {
+            (LogFormat::Json, _) => logs::LogFormat::Json,
+            (LogFormat::Text, None) => logs::LogFormat::Text,
+            (LogFormat::Text, Some(prefix)) => logs::LogFormat::Nsqd(prefix.clone()),
         },
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(Box::pin(serve(plan)))
+    runtime.block_on(Box::pin(serve(plan, logging)))
+}
+
+impl Plan {
+    /// What is logged.
+    fn level(&self) -> &str {
+        match (&self.log_level, self.config.log.level) {
+            (Some(level), _) => level,
+            (None, LogLevel::Trace) => "trace",
+            (None, LogLevel::Debug) => "debug",
+            (None, LogLevel::Info) => "info",
+            (None, LogLevel::Warn) => "warn",
+            (None, LogLevel::Error) => "error",
+            (None, LogLevel::Fatal) => "fatal",
+        }
+    }
 }
 
 /// The data folder of a node that has one.
@@ -162,25 +177,25 @@ impl Kept {
     }
 }
 
-async fn serve(plan: Plan) -> Result<(), NodeError> {
+async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> {
     let nsqd = &plan.config.nsqd;
     let kept = Kept::open(&plan)?;
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
     let mut signals = ending::Signals::new()?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let resolved = resolve(nsqd, &hostname, &doors)?;
+    greet(&plan, &resolved);
     let options = engine::Options {
-        node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(&hostname)),
+        node_id: resolved.node_id,
         mem_queue_size: nsqd.mem_queue_size,
         max_msg_timeout: nsqd.max_msg_timeout,
         policies: Arc::new(policies(&plan.config)),
         durability: nsqd.durability,
+        latency: nsqd.e2e_processing_latency.clone(),
     };
     let engine = open(options, nsqd, kept.as_deref())?;
     engine.declare()?;
-    for note in &plan.notes {
-        tracing::warn!("{note}");
-    }
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
     let brokers = plan.config.brokers.clone();
@@ -197,9 +212,15 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
         context.routes = bridge.view();
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
+        context.options = Arc::new(live_options(&plan, &resolved, logging));
         let both = (doors.http, doors.https);
         serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
     }
+    let settled = watch::Sender::new(false);
+    let prefix = resolved.statsd_prefix(nsqd);
+    let pushing =
+        statsd::run(nsqd.statsd.clone(), prefix, Arc::clone(&engine), settled.subscribe());
+    let pushing = spawn("statsd", pushing);
     let tcp = doors.tcp;
     tracing::info!("TCP: listening on {}", tcp.local_address()?);
     let options = Arc::new(server_options(&plan.config, &security));
@@ -215,6 +236,9 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     if let Some(keeping) = keeping {
         report("metadata", keeping.await);
     }
+    // Its last push has what was settled to the end.
+    settled.send_replace(true);
+    report("statsd", pushing.await);
     alarms.abort();
     if let Some(kept) = &kept {
         kept.save(&engine);
@@ -222,6 +246,36 @@ async fn serve(plan: Plan) -> Result<(), NodeError> {
     engine.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says what starts, and what was noted before there was a log.
+fn greet(plan: &Plan, resolved: &Resolved) {
+    tracing::info!("nsqd v{} (built w/leveret {})", http::NSQ_VERSION, http::VERSION);
+    tracing::info!("ID: {}", resolved.node_id);
+    for note in &plan.notes {
+        tracing::warn!("{note}");
+    }
+}
+
+fn resolve(nsqd: &NsqdConfig, hostname: &str, doors: &Doors) -> io::Result<Resolved> {
+    // A unix socket has no port to announce.
+    let announced = |port: u16, listener: Option<&server::Listener>| match (port, listener) {
+        (0, Some(listener)) => listener.port().map(|port| u16::try_from(port).unwrap_or(0)),
+        _ => Ok(port),
+    };
+    Ok(Resolved {
+        broadcast_address: nsqd.broadcast_address.clone().unwrap_or_else(|| hostname.to_owned()),
+        tcp_port: announced(nsqd.broadcast_tcp_port, Some(&doors.tcp))?,
+        http_port: announced(nsqd.broadcast_http_port, doors.http.as_ref())?,
+        node_id: nsqd.node_id.unwrap_or_else(|| default_node_id(hostname)),
+    })
+}
+
+/// The options for `/config`; the list of nsqlookupds is to be watched by whoever announces the node to them.
+fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
+    let lookupds = watch::Sender::new(options::lookupds(plan));
+    let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
+    http::Options::new(options::shown(plan, resolved), plan.level(), set_level, lookupds)
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {

@@ -3,6 +3,7 @@
 //!
 //! Source of the rules and texts: Go's `flag` package, as seen in `nsqd --help` and its errors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub enum Kind {
     BoolOr(&'static str),
     /// One of these words, in any case.
     Word(&'static [&'static str]),
+    /// Numbers, several separated by commas; every occurrence counts, and they are sorted, the largest first.
+    Floats,
+    /// nsqd's names of what is logged, in any case.
+    Level,
 }
 
 /// One flag of a program.
@@ -68,7 +73,7 @@ pub enum FlagError {
         /// For which flag.
         name: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// Dashes that lead nowhere.
     #[error("bad flag syntax: {0}")]
@@ -105,6 +110,23 @@ impl Given {
     pub fn duration(&self, name: &str) -> Option<Duration> {
         let nanos = parse_duration(self.text(name)?)?;
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+    }
+
+    /// All values of a list of numbers, in order.
+    #[must_use]
+    pub fn floats(&self, name: &str) -> Vec<f64> {
+        self.texts(name).iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Whether it was given.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Gives a flag its values, which must be such as the flag takes, in place of those that it has.
+    pub fn set(&mut self, flag: &Flag, values: Vec<String>) {
+        self.values.insert(flag.name, values);
     }
 
     /// The names of the flags that were given.
@@ -147,7 +169,13 @@ pub fn parse(flags: &[Flag], args: &[String]) -> Result<Given, FlagError> {
             None => args.next().ok_or_else(|| FlagError::Missing(name.into()))?.clone(),
         };
         check(flag, &value)?;
-        given.values.entry(flag.name).or_default().push(value);
+        let values = given.values.entry(flag.name).or_default();
+        if flag.kind == Kind::Floats {
+            values.extend(value.split(',').map(str::to_owned));
+            values.sort_by(|one, other| float(other).total_cmp(&float(one)));
+        } else {
+            values.push(value);
+        }
     }
     given.rest.extend(args.cloned());
     Ok(given)
@@ -158,6 +186,8 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
         Kind::Bool => parse_bool(value).is_some(),
         Kind::Int => parse_int(value).is_some(),
         Kind::Duration => parse_duration(value).is_some(),
+        Kind::Floats => value.split(',').all(|part| part.parse::<f64>().is_ok()),
+        Kind::Level => is_level(value),
         Kind::Text | Kind::Texts => true,
         Kind::BoolOr(word) => parse_bool(value).is_some() || value.eq_ignore_ascii_case(word),
         Kind::Word(words) => words.iter().any(|word| value.eq_ignore_ascii_case(word)),
@@ -167,15 +197,27 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
     }
     let is_bool = matches!(flag.kind, Kind::Bool | Kind::BoolOr(_));
     let what = if is_bool { "boolean " } else { "" };
-    Err(FlagError::Invalid {
-        what,
-        value: value.into(),
-        name: flag.name.into(),
-        reason: "parse error",
-    })
+    let reason = if flag.kind == Kind::Level {
+        format!("invalid log level '{value}' (debug, info, warn, error, fatal)").into()
+    } else {
+        "parse error".into()
+    };
+    Err(FlagError::Invalid { what, value: value.into(), name: flag.name.into(), reason })
 }
 
-fn parse_bool(value: &str) -> Option<bool> {
+/// A number that was checked before.
+fn float(text: &str) -> f64 {
+    text.parse().unwrap_or_default()
+}
+
+/// Whether nsqd (or we, `trace`) know a level of this name.
+pub(super) fn is_level(name: &str) -> bool {
+    const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
+    LEVELS.iter().any(|level| level.eq_ignore_ascii_case(name))
+}
+
+/// A boolean in any of Go's spellings.
+pub(super) fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -204,7 +246,7 @@ fn parse_int(value: &str) -> Option<i64> {
 }
 
 /// Nanoseconds of a Go duration.
-fn parse_duration(value: &str) -> Option<i64> {
+pub(super) fn parse_duration(value: &str) -> Option<i64> {
     let (is_negative, mut rest) = match value.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, value.strip_prefix('+').unwrap_or(value)),
@@ -257,7 +299,7 @@ pub fn usage(program: &str, flags: &[Flag]) -> String {
             Kind::Int => " int",
             Kind::Duration => " duration",
             Kind::Text => " string",
-            Kind::Texts | Kind::Word(_) => " value",
+            Kind::Texts | Kind::Floats | Kind::Level | Kind::Word(_) => " value",
         };
         let default = if flag.default.is_empty() {
             String::new()
@@ -280,6 +322,8 @@ mod tests {
         Flag { name: "msg-timeout", kind: Kind::Duration, default: "1m0s", help: "how long" },
         Flag { name: "tcp-address", kind: Kind::Text, default: "", help: "" },
         Flag { name: "lookupd-tcp-address", kind: Kind::Texts, default: "", help: "" },
+        Flag { name: "percentile", kind: Kind::Floats, default: "", help: "" },
+        Flag { name: "log-level", kind: Kind::Level, default: "", help: "" },
     ];
 
     fn run(args: &str) -> Result<Given, FlagError> {
@@ -296,6 +340,8 @@ mod tests {
         assert_eq!(given.text("tcp-address"), Some("b"));
         let given = run("-lookupd-tcp-address=a --lookupd-tcp-address b").unwrap();
         assert_eq!(given.texts("lookupd-tcp-address"), ["a", "b"]);
+        let given = run("-percentile=0.5,0.99 -percentile 1,.9").unwrap();
+        assert_eq!(given.floats("percentile"), [1.0, 0.99, 0.9, 0.5]);
     }
 
     #[test]
@@ -342,6 +388,11 @@ mod tests {
             text("-deflate=3"),
             "invalid boolean value \"3\" for flag -deflate: parse error"
         );
+        assert_eq!(
+            text("-log-level=loud"),
+            "invalid value \"loud\" for flag -log-level: invalid log level 'loud' (debug, info, warn, error, fatal)"
+        );
+        assert!(run("-log-level=WARN").is_ok() && run("-percentile=0.5,x").is_err());
         assert_eq!(run("-h"), Err(FlagError::Help));
         assert_eq!(run("--help"), Err(FlagError::Help));
         assert!(

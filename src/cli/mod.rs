@@ -5,6 +5,7 @@
 pub mod goflags;
 pub mod nsqd;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -153,11 +154,12 @@ fn run_serve(serve: Serve) -> ExitCode {
         log_level: serve.log_level,
         makes_data_path: true,
         notes,
+        given: BTreeMap::new(),
     })
 }
 
 fn run_nsqd(flags: &[String]) -> ExitCode {
-    let given = match goflags::parse(nsqd::FLAGS, flags) {
+    let mut given = match goflags::parse(nsqd::FLAGS, flags) {
         Ok(given) => given,
         Err(error) => {
             let usage = goflags::usage("nsqd", nsqd::FLAGS);
@@ -170,23 +172,43 @@ fn run_nsqd(flags: &[String]) -> ExitCode {
         say(&format!("nsqd v1.3.0 (built w/leveret {})", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
-    match nsqd::configure(&given) {
-        Ok((config, idle)) => {
-            let notes =
-                idle.into_iter().map(|name| format!("--{name} has no effect here")).collect();
-            let routes = Vec::new();
-            let plan = Plan { config, routes, log_level: None, makes_data_path: false, notes };
-            match node::run(plan) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail_as_nsqd(&error.to_string()),
+    let mut notes = Vec::new();
+    if let Some(path) = given.text("config").filter(|path| !path.is_empty()).map(str::to_owned) {
+        match nsqd::read_config(nsqd::FLAGS, &mut given, &path) {
+            Ok(unknown) => {
+                let note = |key| format!("{path}: \"{key}\" is not an option of nsqd, and ignored");
+                notes.extend(unknown.into_iter().map(note));
+            }
+            Err(error) => {
+                let level = if error.is_coercion() { "ERROR" } else { "FATAL" };
+                return fail_as_nsqd(level, &error.to_string());
             }
         }
-        Err(error) => fail_as_nsqd(&error.to_string()),
+    }
+    let ended = match nsqd::configure(&given) {
+        Ok((config, idle)) => {
+            notes.extend(idle.into_iter().map(|name| format!("--{name} has no effect here")));
+            node::run(Plan {
+                config,
+                routes: Vec::new(),
+                log_level: None,
+                makes_data_path: false,
+                notes,
+                given: nsqd::options(&given),
+            })
+            .map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail_as_nsqd("FATAL", &format!("failed to instantiate nsqd - {error}")),
     }
 }
 
-fn fail_as_nsqd(error: &str) -> ExitCode {
-    say_error(&format!("FATAL: failed to instantiate nsqd - {error}"));
+/// Says why nsqd does not run, as a line of its log: nothing else is set up to write it.
+fn fail_as_nsqd(level: &str, text: &str) -> ExitCode {
+    say_error(&node::log_line("[nsqd] ", level, text));
     ExitCode::FAILURE
 }
 

@@ -1,11 +1,20 @@
 //! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them, and a few of Leveret's own.
+//!
+//! What a flag does not say, the config file may ([`config_file`]); then the two together become the configuration.
 
 mod secure;
 
+mod config_file;
+mod figures;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use config_file::{ConfigFileError, read as read_config};
 
 use super::goflags::{Flag, Given, Kind};
 use crate::config::{Durability, LogLevel, NodeConfig, TOPOLOGY_AWARE};
+use crate::node::OptionValue;
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind, default, help }
@@ -69,15 +78,15 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag(
         "e2e-processing-latency-percentile",
-        Kind::Texts,
+        Kind::Floats,
         "",
-        "message processing time percentiles (as float (0, 1.0]) to track",
+        "message processing time percentiles (as float (0, 1.0]) to track (can be specified multiple times or comma separated '1.0,0.99,0.95', default none)",
     ),
     flag(
         "e2e-processing-latency-window-time",
         Kind::Duration,
         "10m0s",
-        "calculate end to end latency quantiles for this duration of time",
+        "calculate end to end latency quantiles for this duration of time (ie: 60s would only show quantile calculations from the past 60 seconds)",
     ),
     flag("enable-experiment", Kind::Texts, "", "enable experimental feature"),
     flag(
@@ -91,7 +100,7 @@ pub const FLAGS: &[Flag] = &[
     flag("https-address", Kind::Text, "\"0.0.0.0:4152\"", "address to listen on for HTTPS clients"),
     flag(
         "log-level",
-        Kind::Text,
+        Kind::Level,
         "\"info\"",
         "set log verbosity: debug, info, warn, error, or fatal",
     ),
@@ -256,36 +265,41 @@ pub const FLAGS: &[Flag] = &[
 
 /// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
 const WITHOUT_EFFECT: &[&str] = &[
-    "e2e-processing-latency-percentile",
-    "e2e-processing-latency-window-time",
-    "log-prefix",
     "lookupd-tcp-address",
     "max-bytes-per-file",
     "queue-scan-selection-count",
     "queue-scan-worker-pool-max",
-    "statsd-address",
-    "statsd-exclude-ephemeral",
-    "statsd-interval",
-    "statsd-mem-stats",
-    "statsd-prefix",
-    "statsd-udp-packet-size",
     "sync-every",
     "verbose",
     "worker-id",
 ];
 
-/// Flags whose effect a user relies on for safety: without it the node does not start.
-const REFUSED: &[&str] = &["config"];
-
 /// Why the flags cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NsqdFlagError {
-    /// nsqd would do something here that clients rely on.
-    #[error("--{0} is not supported by this version of leveret")]
-    Unsupported(&'static str),
     /// A value out of range, in nsqd's words.
     #[error("{0}")]
     Range(String),
+}
+
+/// What was given, as `/config` is to show it: by the names of the config file.
+#[must_use]
+pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
+    let flags = FLAGS.iter().filter(|flag| given.has(flag.name));
+    let value = |flag: &Flag| {
+        let name = flag.name;
+        Some(match flag.kind {
+            Kind::Bool => OptionValue::Bool(given.bool(name)?),
+            Kind::Int => OptionValue::Int(given.int(name)?),
+            Kind::Duration => OptionValue::Duration(given.duration(name)?),
+            Kind::Text | Kind::Level | Kind::BoolOr(_) | Kind::Word(_) => {
+                OptionValue::Text(given.text(name)?.to_owned())
+            }
+            Kind::Texts => OptionValue::Texts(given.texts(name).to_vec()),
+            Kind::Floats => OptionValue::Numbers(given.floats(name)),
+        })
+    };
+    flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()
 }
 
 /// What the flags come to, and the names of those without effect.
@@ -293,11 +307,6 @@ pub enum NsqdFlagError {
 /// # Errors
 /// A flag that cannot be served.
 pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
-    for name in given.names() {
-        if let Some(name) = REFUSED.iter().find(|refused| **refused == name) {
-            return Err(NsqdFlagError::Unsupported(name));
-        }
-    }
     let mut node = NodeConfig::default();
     let nsqd = &mut node.nsqd;
     nsqd.tcp_address = given.text("tcp-address").unwrap_or("0.0.0.0:4150").to_owned();
@@ -319,6 +328,8 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     durations(given, &mut node);
     secure::configure(given, &mut node.nsqd)?;
     leveret(given, &mut node)?;
+    figures::read(given, &mut node.nsqd)?;
+    node.nsqd.log_prefix = Some(given.text("log-prefix").unwrap_or("[nsqd] ").to_owned());
     let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
     Ok((node, idle))
 }
@@ -331,7 +342,8 @@ pub fn log_level(name: &str) -> Option<LogLevel> {
         "debug" => Some(LogLevel::Debug),
         "info" => Some(LogLevel::Info),
         "warn" => Some(LogLevel::Warn),
-        "error" | "fatal" => Some(LogLevel::Error),
+        "error" => Some(LogLevel::Error),
+        "fatal" => Some(LogLevel::Fatal),
         _ => None,
     }
 }
@@ -426,6 +438,7 @@ mod tests {
         assert_eq!(node.nsqd.msg_timeout, Duration::from_secs(5));
         assert_eq!((node.nsqd.max_msg_size, node.nsqd.node_id), (1024, Some(7)));
         assert_eq!((node.log.level, idle), (LogLevel::Warn, vec!["sync-every"]));
+        assert_eq!(node.nsqd.log_prefix.as_deref(), Some("[nsqd] "));
         let (node, _) = run("").unwrap();
         assert_eq!(node.nsqd.tcp_address, "0.0.0.0:4150");
         assert_eq!(node.nsqd.http_address.as_deref(), Some("0.0.0.0:4151"));
@@ -449,10 +462,8 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_refused() {
         assert_eq!(run("--node-id=1024").unwrap_err().to_string(), "--node-id must be [0,1024)");
-        assert_eq!(run("--config=x"), Err(NsqdFlagError::Unsupported("config")));
         assert!(run("--tls-required=true").is_err());
         assert!(run("--max-msg-size=-1").is_err());
-        assert!(run("--log-level=loud").is_err());
         assert_eq!(
             run("--durability=safe").unwrap_err().to_string(),
             "--durability must be memory, disk or fsync, not \"safe\""
@@ -465,9 +476,11 @@ mod tests {
         let (_, code) = file.split_once("/// What the flags come to").unwrap();
         let (code, _) = code.split_once("#[cfg(test)]").unwrap();
         let (secure, _) = include_str!("nsqd/secure.rs").split_once("#[cfg(test)]").unwrap();
-        let code = [code, secure].concat();
-        for flag in FLAGS.iter().filter(|flag| flag.name != "version") {
-            let is_listed = WITHOUT_EFFECT.contains(&flag.name) || REFUSED.contains(&flag.name);
+        let code = [code, secure, include_str!("nsqd/figures.rs")].concat();
+        // Read before there is anything to configure.
+        let is_early = |name| matches!(name, "version" | "config");
+        for flag in FLAGS.iter().filter(|flag| !is_early(flag.name)) {
+            let is_listed = WITHOUT_EFFECT.contains(&flag.name);
             assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);
         }
     }

@@ -37,6 +37,7 @@ pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_
 pub use secure::{AuthConfig, HttpMethod, SecureError, TlsConfig, TlsRequired, TlsVersion};
 
 use crate::bridge::route::Route;
+pub use crate::engine::LatencyTracking;
 pub use crate::engine::policy::Durability;
 use error::{Report, Spot};
 use node_file::NodeFile;

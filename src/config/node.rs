@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
+use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
+use crate::telemetry::statsd;
 
 /// The experiment that prefers consumers nearby, as nsqd calls it.
 pub const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
@@ -119,6 +121,12 @@ pub struct NsqdConfig {
     pub drain_timeout: Duration,
     /// Whether consumers of the same zone, then of the same region, come before others.
     pub topology_aware: bool,
+    /// The quantiles of the time from publish to FIN that each channel tracks, and over what time.
+    pub e2e_processing_latency: LatencyTracking,
+    /// Where the node's figures are pushed to.
+    pub statsd: statsd::Options,
+    /// nsqd's `--log-prefix`: text logs look like nsqd's, with this before each line. `None` is our own look.
+    pub log_prefix: Option<String>,
 }
 
 impl Default for NsqdConfig {
@@ -160,6 +168,9 @@ impl Default for NsqdConfig {
             max_defer_time: None,
             drain_timeout: Duration::ZERO,
             topology_aware: false,
+            e2e_processing_latency: LatencyTracking::default(),
+            statsd: statsd::Options::default(),
+            log_prefix: None,
         }
     }
 }
@@ -187,6 +198,8 @@ pub enum LogLevel {
     Warn,
     /// What does need it.
     Error,
+    /// nsqd's most quiet level; shows the same as `Error`.
+    Fatal,
 }
 
 /// How a log line looks.

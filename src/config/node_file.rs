@@ -1,4 +1,6 @@
-//! Reads the node's file.
+//! Reads the node's file. What a node tells about itself is read in [`figures`].
+
+mod figures;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -25,11 +27,14 @@ pub(super) const NSQD: &Keys = &[
     "deflate",
     "drain_timeout",
     "durability",
+    "e2e_processing_latency_percentiles",
+    "e2e_processing_latency_window_time",
     "enable_experiment",
     "http_address",
     "http_client_connect_timeout",
     "http_client_request_timeout",
     "https_address",
+    "log_prefix",
     "max_body_size",
     "max_channel_consumers",
     "max_defer_time",
@@ -48,6 +53,12 @@ pub(super) const NSQD: &Keys = &[
     "node_id",
     "output_buffer_timeout",
     "snappy",
+    "statsd_address",
+    "statsd_exclude_ephemeral",
+    "statsd_interval",
+    "statsd_mem_stats",
+    "statsd_prefix",
+    "statsd_udp_packet_size",
     "sync_timeout",
     "tcp_address",
     "tls_cert",
@@ -114,7 +125,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
 }
 
 /// Puts `value` into `slot` if there is one: a value that is wrong was reported and leaves the default.
-fn set<T>(slot: &mut T, value: Option<T>) {
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
@@ -158,6 +169,7 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
     );
     secure_file::read(&section, base, config, report);
     nsqd_leveret(&section, config, report);
+    figures::read(&section, config, report);
     nsqd_rules(&section, config, report);
 }
 
@@ -248,7 +260,11 @@ fn nsqd_rules(section: &Section<'_>, config: &NsqdConfig, report: &mut Report) {
 }
 
 /// `host:port`; an empty host is every address of this machine. With a `base`, what has a slash is the path of a unix socket.
-fn address(field: &Field<'_>, base: Option<&Path>, report: &mut Report) -> Option<String> {
+pub(super) fn address(
+    field: &Field<'_>,
+    base: Option<&Path>,
+    report: &mut Report,
+) -> Option<String> {
     let text = field.text(report)?;
     if let Some(base) = base.filter(|_| text.contains('/')) {
         let path = base.join(&text);

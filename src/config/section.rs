@@ -216,6 +216,17 @@ impl<'t> Field<'t> {
         value
     }
 
+    /// A number above 0 and at most 1.
+    pub(super) fn fraction(&self, report: &mut Report) -> Option<f64> {
+        let expected = "a number above 0 and at most 1, such as 0.99";
+        let text = self.scalar(expected, report)?;
+        let value = text.parse().ok().filter(|value| *value > 0.0 && *value <= 1.0);
+        if value.is_none() {
+            self.unexpected(expected, report);
+        }
+        value
+    }
+
     /// A duration within `range`.
     pub(super) fn duration(
         &self,

@@ -324,6 +324,13 @@ impl Log {
         }
     }
 
+    /// Drops the spare blocks, and says how many bytes they took.
+    pub(crate) fn drop_spare(&mut self) -> usize {
+        let before = self.memory();
+        self.spare = Vec::new();
+        before - self.memory()
+    }
+
     /// Bytes of memory that the blocks take, spare ones included.
     pub(crate) fn memory(&self) -> usize {
         let of = |block: &Block| {

@@ -57,6 +57,9 @@ pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Upstream};
 
 use crate::clock;
+pub use crate::metrics::quantile::{
+    Recorded as RecordedLatency, Tracking as LatencyTracking, TrackingError as LatencyTrackingError,
+};
 use crate::names::is_ephemeral;
 
 /// The engine's settings, named as nsqd names them.
@@ -73,6 +76,8 @@ pub struct Options {
     pub durability: Option<Durability>,
     /// What is asked of topics and channels by the patterns of their names.
     pub policies: Arc<Policies>,
+    /// Which quantiles of the time from publish to FIN each channel tracks.
+    pub latency: LatencyTracking,
 }
 
 impl Default for Options {
@@ -83,6 +88,7 @@ impl Default for Options {
             max_msg_timeout: Duration::from_secs(15 * 60),
             durability: None,
             policies: Arc::default(),
+            latency: LatencyTracking::default(),
         }
     }
 }

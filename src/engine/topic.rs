@@ -15,7 +15,7 @@ use super::policy::TopicPolicy;
 use super::retention::Replay;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
-use super::{Engine, Shared};
+use super::{Engine, RecordedLatency, Shared};
 use crate::clock::{self, Instant};
 use crate::names::{MessageId, is_ephemeral};
 use crate::storage::wal::record::Write as _;
@@ -384,6 +384,17 @@ impl Topic {
         feed.log.logged_count(&(feed.released..feed.log.next()))
     }
 
+    /// How long the messages of all its channels took from publish to FIN, in nanoseconds; `None` if that is not tracked,
+    /// or if there is no channel.
+    #[must_use]
+    pub fn latency(&self) -> Option<RecordedLatency> {
+        let channels = self.channels();
+        let mut recorded = channels.iter().filter_map(|channel| channel.latency());
+        let mut all = recorded.next()?;
+        recorded.for_each(|one| all.merge(&one));
+        Some(all)
+    }
+
     /// Bytes of memory that its messages take.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -406,6 +417,13 @@ impl Topic {
 
     pub(super) fn drain_progressed(&self) {
         self.shared.drain.progressed();
+    }
+
+    /// Gives back memory that is kept for messages to come, and says how many bytes that was.
+    pub fn give_back_memory(&self) -> usize {
+        let mut feed = self.feed.write();
+        feed.log.reclaim();
+        feed.log.drop_spare()
     }
 
     pub(super) fn set_ingress(&self, ingress: Option<Arc<dyn Ingress>>) {

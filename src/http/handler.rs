@@ -15,7 +15,7 @@ use super::gotime::duration;
 use super::query::{Query, decode};
 use super::reply::{self, Refusal, Reply};
 use super::router::{Endpoint, Resolved, resolve};
-use super::{Context, drain, health, info, peek, publish, routes, stats, topics};
+use super::{Context, debug, drain, health, info, options, peek, publish, routes, stats, topics};
 use crate::clock;
 
 /// What is served at an entrance.
@@ -68,7 +68,7 @@ async fn answer(
         Resolved::Endpoint(endpoint) => endpoint,
         Resolved::Elsewhere(path) => {
             let is_get = method == Method::GET;
-            return (reply::redirect(is_get, path, uri.query()), false);
+            return (reply::redirect(is_get, &path, uri.query()), false);
         }
         Resolved::Options(allowed) => return (reply::options(&allowed), false),
         Resolved::WrongMethod(allowed) => return (reply::wrong_method(&allowed), true),
@@ -78,9 +78,12 @@ async fn answer(
         }
     };
     let raw = uri.query().unwrap_or_default();
-    let result = caught(run(context, endpoint, raw, body)).await;
+    if let Endpoint::Profile(profile) = endpoint {
+        return (debug::profile(context, profile, raw), false);
+    }
+    let result = caught(run(context, endpoint, &path, raw, body)).await;
     match endpoint {
-        Endpoint::Ping => (plain(result), true),
+        Endpoint::Ping | Endpoint::SetBlockRate | Endpoint::FreeMemory => (plain(result), true),
         Endpoint::Publish | Endpoint::PublishMany => (reply::envelope(result), false),
         _ => (reply::envelope(result), true),
     }
@@ -96,6 +99,7 @@ fn plain(result: Result<Reply, Refusal>) -> Response {
 async fn run(
     context: &Context,
     endpoint: Endpoint,
+    path: &str,
     raw: &str,
     body: &mut Incoming,
 ) -> Result<Reply, Refusal> {
@@ -123,8 +127,14 @@ async fn run(
         Endpoint::DrainConfig => drain::configure(context, body).await,
         Endpoint::Routes => routes::routes(context),
         Endpoint::Metrics => Ok(routes::metrics(context)),
+        Endpoint::ConfigGet => options::get(context, path),
+        Endpoint::ConfigPut => options::put(context, path, body).await,
+        Endpoint::SetBlockRate => debug::set_block_rate(raw).map(Reply::Text),
+        Endpoint::FreeMemory => Ok(Reply::Text(debug::free_memory(context))),
         Endpoint::Live => health::live(),
         Endpoint::Ready => health::ready(context),
+        // Answered without the envelope, before this.
+        Endpoint::Profile(_) => Err(Refusal::missing("NOT_FOUND")),
     }
 }
 

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::reply::{Refusal, Reply};
-use super::{Context, NSQ_VERSION, VERSION};
+use super::{Context, NSQ_VERSION, VERSION, saturated};
 
 /// GET `/ping`.
 pub(super) fn ping(context: &Context) -> Result<Reply, Refusal> {
@@ -39,7 +39,6 @@ struct Info<'a> {
 /// GET `/info`.
 pub(super) fn info(context: &Context) -> Result<Reply, Refusal> {
     let (node, limits) = (&context.node, &context.limits);
-    let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos());
     Reply::json(&Info {
         version: NSQ_VERSION,
         broadcast_address: &node.broadcast_address,
@@ -47,9 +46,9 @@ pub(super) fn info(context: &Context) -> Result<Reply, Refusal> {
         http_port: node.http_port,
         tcp_port: node.tcp_port,
         start_time: node.start_time,
-        max_heartbeat_interval: nanos(limits.max_heartbeat_interval).unwrap_or(u64::MAX),
+        max_heartbeat_interval: saturated(limits.max_heartbeat_interval.as_nanos()),
         max_output_buffer_size: limits.max_output_buffer_size,
-        max_output_buffer_timeout: nanos(limits.max_output_buffer_timeout).unwrap_or(u64::MAX),
+        max_output_buffer_timeout: saturated(limits.max_output_buffer_timeout.as_nanos()),
         max_deflate_level: limits.max_deflate_level,
         topology_zone: &node.topology_zone,
         topology_region: &node.topology_region,

@@ -9,12 +9,14 @@
 //! reason in words, such as the broker's, with the same status.
 
 mod body;
+mod debug;
 mod drain;
 mod entrance;
 mod gotime;
 mod handler;
 mod health;
 mod info;
+mod options;
 mod peek;
 mod publish;
 mod query;
@@ -27,13 +29,14 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::handler::Handler as _;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
@@ -41,6 +44,7 @@ pub use crate::metrics::{NoRoutes, RoutesView};
 pub use entrance::Entrance;
 use entrance::{Door, Remote};
 use handler::Front;
+pub use options::{OptionValue, Options, SetLogLevel};
 
 /// Version of nsqd that the node stands in for.
 pub const NSQ_VERSION: &str = "1.3.0";
@@ -151,10 +155,12 @@ pub struct Context {
     pub persist: Persist,
     /// The routes that run in it.
     pub routes: Arc<dyn RoutesView>,
+    /// Its options, as `/config` shows and changes them.
+    pub options: Arc<Options>,
 }
 
 impl Context {
-    /// A node that is always well, keeps nothing and has no routes. The fields are there to be replaced.
+    /// A node that is always well, keeps nothing, and has neither routes nor options. The fields are there to be replaced.
     #[must_use]
     pub fn new(engine: Arc<Engine>, node: Node, limits: Limits) -> Self {
         Self {
@@ -164,6 +170,12 @@ impl Context {
             health: Arc::new(|| Ok(())),
             persist: Arc::new(|| Ok(())),
             routes: Arc::new(NoRoutes),
+            options: Arc::new(Options::new(
+                BTreeMap::new(),
+                "info",
+                Arc::new(|_| Ok(())),
+                watch::Sender::new(Vec::new()),
+            )),
         }
     }
 
@@ -174,6 +186,11 @@ impl Context {
             Err(wrong) => format!("NOK - {wrong}"),
         }
     }
+}
+
+/// `count` as it fits into 64 bits.
+fn saturated(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 impl std::fmt::Debug for Context {

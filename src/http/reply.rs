@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -122,6 +122,15 @@ pub(super) fn tls_required(https_port: i32) -> Response {
     response
 }
 
+/// An answer without nsqd's header, of a type of its own, as Go's own pages are.
+pub(super) fn bare(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    let mut response =
+        answer(status, Some(HeaderValue::from_static(content_type)), Body::from(text));
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
 /// The answer to OPTIONS.
 pub(super) fn options(allowed: &str) -> Response {
     with_allow(answer(StatusCode::OK, None, Body::empty()), allowed)
@@ -165,6 +174,16 @@ fn answer(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> 
     response
 }
 
+/// A number as Go writes it into JSON: a whole one without a point. What is no number is 0.
+pub(super) fn number(value: f64) -> serde_json::Number {
+    // Whole numbers are exact in a float up to 2^53, and below 2^63 the cast loses nothing.
+    let is_whole = value.fract() == 0.0 && value.abs() < 9e18;
+    #[allow(clippy::cast_possible_truncation, reason = "whole, and bounded just above")]
+    let number =
+        if is_whole { Some((value as i64).into()) } else { serde_json::Number::from_f64(value) };
+    number.unwrap_or_else(|| 0.into())
+}
+
 fn escape_attribute(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -176,6 +195,13 @@ fn escape_attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        let texts =
+            [1.0, 0.999, 351_969_280.0, -2.0, f64::NAN].map(|value| number(value).to_string());
+        assert_eq!(texts, ["1", "0.999", "351969280", "-2", "0"]);
+    }
 
     #[test]
     fn json_is_escaped_as_go_escapes_it() {

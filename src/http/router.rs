@@ -1,6 +1,9 @@
 //! Which endpoint a method and a path mean, and what nsqd says to those that mean none.
 //!
 //! nsqd repairs a path only towards one that its method has, and knows a path by any method before it says "wrong method".
+//! A segment that begins with `:` stands for any one.
+
+use super::debug::Profile;
 
 /// Everything that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,11 @@ pub(super) enum Endpoint {
     Drain,
     Draining,
     DrainConfig,
+    ConfigGet,
+    ConfigPut,
+    Profile(Profile),
+    SetBlockRate,
+    FreeMemory,
     Routes,
     Metrics,
     Live,
@@ -58,6 +66,19 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     (POST, "/v1/drain", Endpoint::Drain),
     (GET, "/config/drain", Endpoint::Draining),
     (PUT, "/config/drain", Endpoint::DrainConfig),
+    (GET, "/config/:option", Endpoint::ConfigGet),
+    (PUT, "/config/:option", Endpoint::ConfigPut),
+    (GET, "/debug/pprof/", Endpoint::Profile(Profile::Index)),
+    (GET, "/debug/pprof/cmdline", Endpoint::Profile(Profile::Cmdline)),
+    (GET, "/debug/pprof/symbol", Endpoint::Profile(Profile::Symbol)),
+    (POST, "/debug/pprof/symbol", Endpoint::Profile(Profile::Symbol)),
+    (GET, "/debug/pprof/profile", Endpoint::Profile(Profile::Cpu)),
+    (GET, "/debug/pprof/heap", Endpoint::Profile(Profile::Heap)),
+    (GET, "/debug/pprof/goroutine", Endpoint::Profile(Profile::Goroutine)),
+    (GET, "/debug/pprof/block", Endpoint::Profile(Profile::Block)),
+    (GET, "/debug/pprof/threadcreate", Endpoint::Profile(Profile::ThreadCreate)),
+    (PUT, "/debug/setblockrate", Endpoint::SetBlockRate),
+    (POST, "/debug/freememory", Endpoint::FreeMemory),
     (GET, "/v1/routes", Endpoint::Routes),
     (GET, "/metrics", Endpoint::Metrics),
     (GET, "/health/live", Endpoint::Live),
@@ -69,7 +90,7 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
 pub(super) enum Resolved {
     Endpoint(Endpoint),
     /// The path that was meant.
-    Elsewhere(&'static str),
+    Elsewhere(String),
     /// OPTIONS of a path that there is, and the methods that it has.
     Options(String),
     /// A path that there is, and the methods that it has.
@@ -80,13 +101,11 @@ pub(super) enum Resolved {
 /// What `method` and the decoded `path` mean.
 pub(super) fn resolve(method: &str, path: &str) -> Resolved {
     let same_method = || TABLE.iter().filter(|(other, _, _)| *other == method);
-    if let Some((_, _, endpoint)) = same_method().find(|(_, known, _)| *known == path) {
+    if let Some((_, _, endpoint)) = same_method().find(|(_, known, _)| is_at(known, path)) {
         return Resolved::Endpoint(*endpoint);
     }
     let meant = clean(path);
-    if let Some((_, known, _)) =
-        same_method().find(|(_, known, _)| meant.eq_ignore_ascii_case(known))
-    {
+    if let Some(known) = same_method().find_map(|(_, known, _)| spelled(known, &meant)) {
         return Resolved::Elsewhere(known);
     }
     let allowed = allowed(path);
@@ -97,9 +116,38 @@ pub(super) fn resolve(method: &str, path: &str) -> Resolved {
     }
 }
 
+/// Whether `path` is `known`, segment by segment.
+fn is_at(known: &str, path: &str) -> bool {
+    if !known.contains(':') {
+        return known == path;
+    }
+    known.split('/').count() == path.split('/').count()
+        && known.split('/').zip(path.split('/')).all(|(known, segment)| {
+            if known.starts_with(':') { !segment.is_empty() } else { known == segment }
+        })
+}
+
+/// `known` with what its open segments stand for, if `meant`, which is clean, is that but for its case.
+fn spelled(known: &str, meant: &str) -> Option<String> {
+    let stem = known.strip_suffix('/').unwrap_or(known);
+    if stem.split('/').count() != meant.split('/').count() {
+        return None;
+    }
+    let mut path = Vec::new();
+    for (known, segment) in stem.split('/').zip(meant.split('/')) {
+        let is_open = known.starts_with(':');
+        if !is_open && !known.eq_ignore_ascii_case(segment) {
+            return None;
+        }
+        path.push(if is_open { segment } else { known });
+    }
+    let end = if known.ends_with('/') { "/" } else { "" };
+    Some(path.join("/") + end)
+}
+
 /// The methods of `path`, OPTIONS among them, sorted; empty for an unknown path. For `*`, those of the whole server.
 fn allowed(path: &str) -> String {
-    let on_path = TABLE.iter().filter(|(_, known, _)| path == *known || path == "*");
+    let on_path = TABLE.iter().filter(|(_, known, _)| path == "*" || is_at(known, path));
     let mut methods: Vec<&str> = on_path.map(|(method, _, _)| *method).collect();
     if methods.is_empty() {
         return String::new();
@@ -130,16 +178,23 @@ mod tests {
     #[test]
     fn each_path_has_its_endpoint() {
         for (method, path, endpoint) in TABLE {
-            assert_eq!(resolve(method, path), Resolved::Endpoint(*endpoint));
+            let path = path.replace(":option", "any");
+            assert_eq!(resolve(method, &path), Resolved::Endpoint(*endpoint));
         }
     }
 
     #[test]
     fn a_path_is_repaired_towards_one_of_its_method() {
         for path in ["/ping/", "//ping", "/PING", "/a/../ping", "/./ping", "/../ping//"] {
-            assert_eq!(resolve("GET", path), Resolved::Elsewhere("/ping"), "{path}");
+            assert_eq!(resolve("GET", path), Resolved::Elsewhere("/ping".into()), "{path}");
         }
-        assert_eq!(resolve("POST", "/Pub"), Resolved::Elsewhere("/pub"));
+        assert_eq!(resolve("POST", "/Pub"), Resolved::Elsewhere("/pub".into()));
+        for path in ["/debug/pprof", "/Debug//pprof///"] {
+            assert_eq!(resolve("GET", path), Resolved::Elsewhere("/debug/pprof/".into()), "{path}");
+        }
+        for path in ["/CONFIG/Any", "/config/Any/", "//config//Any"] {
+            assert_eq!(resolve("PUT", path), Resolved::Elsewhere("/config/Any".into()), "{path}");
+        }
         assert_eq!(resolve("GET", "/pub/"), Resolved::Unknown);
         assert_eq!(resolve("HEAD", "/ping/"), Resolved::Unknown);
         assert_eq!(resolve("GET", "/ping/x"), Resolved::Unknown);
@@ -159,8 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn config_and_debug_are_not_there_yet() {
-        for path in ["/config/log_level", "/debug/pprof/", "/delete_topic"] {
+    fn what_nsqd_does_not_route_is_unknown() {
+        let paths = ["/config", "/config/", "/config/a/b", "/debug/pprof/mutex", "/delete_topic"];
+        for path in paths {
             assert_eq!(resolve("GET", path), Resolved::Unknown);
         }
     }

@@ -1,6 +1,7 @@
 //! What a node counts of itself: atomics and the plain values read from them. No exporters.
 
 pub mod broker;
+pub mod quantile;
 pub mod route;
 
 use broker::BrokerStatus;

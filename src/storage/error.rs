@@ -12,6 +12,12 @@ pub enum StorageError {
         /// The folder.
         path: PathBuf,
     },
+    /// The data folder is something else.
+    #[error("data path {path} is not a folder: set --data-path / data_path to one")]
+    NotFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// Another process has the data folder.
     #[error(
         "data path {path} is locked by another process (a running nsqd or leveret): stop it or use another folder"

@@ -18,16 +18,21 @@ impl DataLock {
     /// # Errors
     /// The folder cannot be made, is locked by another process, or cannot be written.
     pub fn acquire_or_create(folder: &Path) -> Result<Self, StorageError> {
-        io::create_folder(folder)?;
+        if !folder.exists() {
+            io::create_folder(folder)?;
+        }
         Self::acquire(folder)
     }
 
     /// Locks the folder and makes sure that files can be written there.
     ///
     /// # Errors
-    /// The folder is missing, locked by another process, or cannot be written.
+    /// The folder is missing, is none, is locked by another process, or cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self, StorageError> {
         let handle = open_folder(folder)?;
+        if !folder.is_dir() {
+            return Err(StorageError::NotFolder { path: folder.into() });
+        }
         io::lock(&handle, folder)?;
         let probe = folder.join("leveret.probe");
         io::replace(&probe, |_| Ok(()))?;
@@ -50,5 +55,10 @@ mod tests {
         DataLock::acquire(&folder).unwrap();
         let missing = DataLock::acquire(&folder.join("none")).unwrap_err();
         assert!(matches!(missing, StorageError::Missing { .. }), "{missing}");
+        let file = folder.join("file");
+        io::replace(&file, |_| Ok(())).unwrap();
+        for refused in [DataLock::acquire(&file), DataLock::acquire_or_create(&file)] {
+            assert!(matches!(refused, Err(StorageError::NotFolder { .. })), "{refused:?}");
+        }
     }
 }

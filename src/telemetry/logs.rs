@@ -1,10 +1,17 @@
-//! Logs: to standard error, as text for people or as one JSON object a line.
+//! Logs: to standard error, as text for people, as one JSON object a line, or line for line as nsqd writes them. What is
+//! logged can be changed while the program runs.
+
+mod nsqd;
 
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::{EnvFilter, fmt, reload};
+
+pub use nsqd::line as nsqd_line;
 
 /// Levels as they may be written, and what each means here. `fatal` is nsqd's.
 const LEVELS: [(&str, &str); 7] = [
@@ -18,13 +25,15 @@ const LEVELS: [(&str, &str); 7] = [
 ];
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people; coloured if standard error is a terminal.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
+    /// As nsqd's, with this prefix.
+    Nsqd(String),
 }
 
 /// What is logged and how.
@@ -60,38 +69,58 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// The logs are gone.
+    #[error("the log level cannot be changed: {0}")]
+    Reload(#[from] reload::Error),
     /// Somebody has set it up before.
     #[error("logging is set up already")]
     Repeated(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Changes what is logged, from anywhere.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+
+impl LevelHandle {
+    /// Has the program log at `level` (see [`LogOptions::level`]) from now on.
+    ///
+    /// # Errors
+    /// A level that is none.
+    pub fn set(&self, level: &str) -> Result<(), LogError> {
+        Ok(self.0.reload(filter(level)?)?)
+    }
 }
 
 /// Has the whole program log as `options` say, from now on.
 ///
 /// # Errors
 /// A level that is none, or a second call.
-pub fn init(options: &LogOptions) -> Result<(), LogError> {
+pub fn init(options: &LogOptions) -> Result<LevelHandle, LogError> {
     let ansi = std::io::stderr().is_terminal();
-    let subscriber = subscriber(options, ansi, std::io::stderr)?;
+    let (subscriber, handle) = subscriber(options, ansi, std::io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
-    Ok(())
+    Ok(handle)
 }
 
 fn subscriber<W>(
     options: &LogOptions,
     ansi: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, LevelHandle), LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&options.level)?)
-        .with_ansi(ansi)
-        .with_writer(writer);
-    Ok(match options.format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
-    })
+    let (filter, handle) = reload::Layer::new(filter(&options.level)?);
+    let lines = fmt::layer().with_ansi(ansi).with_writer(writer);
+    let lines = match &options.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Nsqd(prefix) => {
+            lines.with_ansi(false).event_format(nsqd::Format::new(prefix.clone())).boxed()
+        }
+    };
+    let subscriber = Registry::default().with(filter).with(lines);
+    Ok((Box::new(subscriber), LevelHandle(handle)))
 }
 
 fn level(word: &str) -> Option<&'static str> {
@@ -151,7 +180,7 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let options = LogOptions { level: level.to_owned(), format };
-        let subscriber = subscriber(&options, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&options, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("quiet");
             tracing::info!(route = "orders", "heard");
@@ -169,6 +198,31 @@ mod tests {
         assert!(logged("debug", LogFormat::Text).contains("quiet"));
         assert_eq!(logged("fatal", LogFormat::Text), "");
         assert!(logged("warn,lapin=info", LogFormat::Text).contains("chatter"));
+    }
+
+    #[test]
+    fn nsqds_lines_have_its_prefix_and_levels() {
+        let text = logged("info", LogFormat::Nsqd("[nsqd] ".to_owned()));
+        let (_, line) = text.split_once(" INFO: ").unwrap();
+        assert_eq!(line, "heard route=\"orders\"\n");
+        assert!(text.starts_with("[nsqd] 20"), "{text}");
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs() {
+        let page = Page::default();
+        let writer = page.clone();
+        let options = LogOptions { level: "warn".to_owned(), format: LogFormat::Text };
+        let (subscriber, handle) = subscriber(&options, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for level in ["warn", "debug", "error"] {
+                handle.set(level).unwrap();
+                tracing::debug!("at {level}");
+            }
+            assert!(handle.set("loud").is_err());
+        });
+        let text = String::from_utf8(page.0.lock().clone()).unwrap();
+        assert!(text.contains("at debug") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What leaves the node about itself: metrics for Prometheus, logs, and what the process takes of its machine.
+//! What leaves the node about itself: metrics for Prometheus and statsd, logs, and what the process takes of its machine.
 
 pub mod logs;
 pub mod process;
 pub mod prometheus;
+pub mod statsd;

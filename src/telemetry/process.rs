@@ -1,5 +1,7 @@
 //! What the process takes of its machine, as far as the kernel tells (Linux; elsewhere nothing is known).
 
+use serde::Serialize;
+
 /// Clock ticks a second in `/proc`, the same on every architecture that Rust's Linux targets run on.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -12,6 +14,8 @@ pub struct ProcessUsage {
     pub anonymous_bytes: u64,
     /// Processor time since the start, user and system, all threads.
     pub cpu_seconds: f64,
+    /// Threads, those of the runtime included.
+    pub threads: u64,
 }
 
 impl ProcessUsage {
@@ -24,15 +28,68 @@ impl ProcessUsage {
             resident_bytes: kibibytes(&status, "VmRSS:")?,
             anonymous_bytes: kibibytes(&status, "RssAnon:").unwrap_or_default(),
             cpu_seconds: cpu_seconds(&stat)?,
+            threads: number(&status, "Threads:").unwrap_or_default(),
         })
+    }
+}
+
+/// nsqd's figures of its memory, which are those of Go's runtime, under their keys in `/stats`. What has no meaning here
+/// is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HeapFigures {
+    /// Not known.
+    pub heap_objects: u64,
+    /// Not known.
+    pub heap_idle_bytes: u64,
+    /// The resident memory that is heap and stacks.
+    pub heap_in_use_bytes: u64,
+    /// Not known.
+    pub heap_released_bytes: u64,
+    /// There is no collector to pause.
+    pub gc_pause_usec_100: u64,
+    /// As above.
+    pub gc_pause_usec_99: u64,
+    /// As above.
+    pub gc_pause_usec_95: u64,
+    /// As above.
+    pub next_gc_bytes: u64,
+    /// As above.
+    pub gc_total_runs: u64,
+}
+
+impl HeapFigures {
+    /// The figures of this moment.
+    #[must_use]
+    pub fn read() -> Self {
+        let heap_in_use_bytes = ProcessUsage::read().map_or(0, |usage| usage.anonymous_bytes);
+        Self { heap_in_use_bytes, ..Self::default() }
+    }
+
+    /// Each figure under its key, in nsqd's order.
+    #[must_use]
+    pub const fn lines(&self) -> [(&'static str, u64); 9] {
+        [
+            ("heap_objects", self.heap_objects),
+            ("heap_idle_bytes", self.heap_idle_bytes),
+            ("heap_in_use_bytes", self.heap_in_use_bytes),
+            ("heap_released_bytes", self.heap_released_bytes),
+            ("gc_pause_usec_100", self.gc_pause_usec_100),
+            ("gc_pause_usec_99", self.gc_pause_usec_99),
+            ("gc_pause_usec_95", self.gc_pause_usec_95),
+            ("next_gc_bytes", self.next_gc_bytes),
+            ("gc_total_runs", self.gc_total_runs),
+        ]
     }
 }
 
 /// The value of a line like `VmRSS:     5120 kB`, in bytes.
 fn kibibytes(status: &str, key: &str) -> Option<u64> {
+    Some(number(status, key)? * 1024)
+}
+
+fn number(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    let amount: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(amount * 1024)
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// User and system time of a `/proc/PID/stat` line.

@@ -8,10 +8,10 @@ mod page;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use page::{Column, Kind, Page, counter, gauge};
+use page::{Column, Family, Kind, Labels, Page, counter, gauge};
 
 use super::process::ProcessUsage;
-use crate::engine::{ChannelCounts, DrainPhase, Engine};
+use crate::engine::{ChannelCounts, DrainPhase, Engine, RecordedLatency};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 use crate::metrics::route::{LimitStatus, RouteState, RouteStatus};
 
@@ -60,6 +60,7 @@ pub fn render(exposed: &Exposed<'_>) -> String {
     page.table(CHANNEL, &channels(exposed.engine), |row, give| {
         give(&[("topic", &row.topic), ("channel", &row.name)]);
     });
+    latencies(&mut page, exposed.engine);
     route_states(&mut page, exposed.routes);
     page.table(ROUTE, exposed.routes, |route, give| {
         give(&[("route", &route.name)]);
@@ -219,6 +220,39 @@ fn channels(engine: &Engine) -> Vec<ChannelRow> {
         })
     });
     rows.collect()
+}
+
+/// From publish to FIN, where that is tracked.
+fn latencies(page: &mut Page, engine: &Engine) {
+    let topics = engine.topics();
+    let help = "Time from publish to FIN, all channels; quantiles of the configured window.";
+    let mut family = page.family("leveret_topic_latency_seconds", Kind::Summary, help);
+    for topic in &topics {
+        if let Some(recorded) = topic.latency() {
+            latency(&mut family, &[("topic", topic.name())], recorded);
+        }
+    }
+    let help = "Time from publish to FIN; quantiles of the configured window.";
+    let mut family = page.family("leveret_channel_latency_seconds", Kind::Summary, help);
+    for topic in &topics {
+        for channel in topic.channels() {
+            if let Some(recorded) = channel.latency() {
+                let labels = [("topic", &**topic.name()), ("channel", channel.name())];
+                latency(&mut family, &labels, recorded);
+            }
+        }
+    }
+}
+
+fn latency(family: &mut Family<'_>, labels: Labels<'_>, recorded: RecordedLatency) {
+    const NANOS: f64 = 1e9;
+    let summary = recorded.summary();
+    let has_values = summary.count > 0;
+    // Prometheus has a word for the quantile of nothing, which 0 is not.
+    let seconds = |value: f64| if has_values { value / NANOS } else { f64::NAN };
+    let quantiles: Vec<(f64, f64)> =
+        summary.values.into_iter().map(|(quantile, value)| (quantile, seconds(value))).collect();
+    family.summary(labels, &quantiles, summary.sum / NANOS, summary.total);
 }
 
 fn route_states(page: &mut Page, routes: &[RouteStatus]) {

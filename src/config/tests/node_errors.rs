@@ -1,12 +1,26 @@
 //! Every error of the node's file.
 
-use super::node_findings;
+use std::time::Duration;
+
+use super::{Folder, node_findings};
 use crate::config::node_file::NSQD;
 
 const WRONG: &[(&str, &str)] = &[
     (
         "nsqd: {tcp_adress: x}",
         "1:8: nsqd.tcp_adress: unknown key \"tcp_adress\"; did you mean \"tcp_address\"? expected one of <nsqd>",
+    ),
+    (
+        "nsqd: {e2e_processing_latency_percentiles: [0.5, 1.5]}",
+        "1:50: nsqd.e2e_processing_latency_percentiles[1]: expected a number above 0 and at most 1, such as 0.99, found \"1.5\"",
+    ),
+    (
+        "nsqd: {statsd_udp_packet_size: 0}",
+        "1:32: nsqd.statsd_udp_packet_size: expected a whole number from 1 to 65507, found \"0\"",
+    ),
+    (
+        "nsqd: {statsd_address: here}",
+        "1:24: nsqd.statsd_address: expected host:port such as 127.0.0.1:4150, found \"here\"",
     ),
     (
         "nsqd: {tcp_address: localhost}",
@@ -143,6 +157,27 @@ fn wrong_values_are_told_with_their_place() {
         let expected = format!("leveret.yaml:{expected}");
         assert_eq!(node_findings(text), expected, "{text}");
     }
+}
+
+#[test]
+fn what_a_node_tells_of_itself_is_read() {
+    let text = "nsqd:\n  statsd_address: h:8125\n  statsd_prefix: p\n  statsd_interval: 500ms\n  \
+                statsd_mem_stats: false\n  statsd_udp_packet_size: 1400\n  statsd_exclude_ephemeral: true\n  \
+                log_prefix: '[x] '\n  e2e_processing_latency_percentiles: [0.5, 1]\n  \
+                e2e_processing_latency_window_time: 1m\n";
+    let nsqd = Folder::new().with("leveret.yaml", text).load().unwrap().node.nsqd;
+    assert_eq!(
+        (nsqd.statsd.address.as_deref(), nsqd.statsd.prefix.as_str()),
+        (Some("h:8125"), "p")
+    );
+    assert_eq!((nsqd.statsd.packet_size, nsqd.statsd.mem_stats), (1400, false));
+    assert_eq!(
+        (nsqd.statsd.interval, nsqd.statsd.exclude_ephemeral),
+        (Duration::from_millis(500), true)
+    );
+    assert_eq!(nsqd.log_prefix.as_deref(), Some("[x] "));
+    let latency = nsqd.e2e_processing_latency;
+    assert_eq!((latency.quantiles(), latency.window()), (&[0.5, 1.0][..], Duration::from_secs(60)));
 }
 
 #[test]

@@ -153,6 +153,15 @@ impl State {
         }
     }
 
+    /// When a live message was published, nanoseconds since the Unix epoch.
+    pub(super) fn published(&self, seq: u64, view: View<'_>) -> Option<i64> {
+        let slot = self.slots.get(self.window.get(seq)?)?;
+        match &slot.detached {
+            Some(detached) => Some(detached.timestamp),
+            None => view.log.get(seq).map(|stored| stored.timestamp),
+        }
+    }
+
     /// Puts a message in flight at `consumer` and counts the attempt.
     fn hand_over(&mut self, at: u32, consumer: u32, now: Instant) -> u16 {
         let Self { slots, consumers, in_flight, .. } = self;

@@ -48,6 +48,7 @@ pub use subscription::{Consumer, Delivery, PullLimit, Pulled, Settling};
 pub(super) use upkeep::before_now;
 pub use why::WaitingFor;
 
+use super::RecordedLatency;
 use super::Shared;
 use super::feed::Feed;
 use super::log::Log;
@@ -55,6 +56,7 @@ use super::policy::{ChannelPolicy, DeadLetterTo};
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
 use crate::clock::{self, Instant};
+use crate::metrics::quantile::Window as LatencyWindow;
 use crate::names::is_ephemeral;
 use crate::storage::wal::record::{ChannelId, Write as _};
 
@@ -100,6 +102,10 @@ struct Inner {
     alarm: Option<Instant>,
     /// When those that came back are looked through next for messages that are too old.
     aging: Option<Instant>,
+    /// Deliveries to consumers.
+    deliveries: u64,
+    /// Nanoseconds from publish to FIN, if they are wanted.
+    latency: Option<Box<LatencyWindow>>,
 }
 
 /// See the module's description.
@@ -137,18 +143,23 @@ impl Channel {
         base: u64,
         policy: ChannelPolicy,
     ) -> Self {
+        let tracking = &place.shared.options.latency;
+        let latency =
+            tracking.is_on().then(|| Box::new(LatencyWindow::new(tracking, clock::now())));
         Self {
             is_bounded: policy.bounds.is_any(),
             dead_letter: policy.dead_letter.clone(),
             max_attempts: policy.max_attempts.map_or(0, std::num::NonZeroU16::get),
             ephemeral: is_ephemeral(&name),
             name,
-            place,
             inner: Mutex::new(Inner {
                 state: State::new(cursor, policy),
                 alarm: None,
                 aging: None,
+                deliveries: 0,
+                latency,
             }),
+            place,
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             base,
@@ -182,6 +193,12 @@ impl Channel {
     #[must_use]
     pub const fn is_ephemeral(&self) -> bool {
         self.ephemeral
+    }
+
+    /// How long its messages of the window took from publish to FIN, in nanoseconds; `None` if that is not tracked.
+    #[must_use]
+    pub fn latency(&self) -> Option<RecordedLatency> {
+        Some(self.inner.lock().latency.as_ref()?.recorded(clock::now()))
     }
 
     /// Subscribes; at most `consumers_max` if that is not 0.

@@ -10,7 +10,7 @@ use super::delivery::{Picked, Pull};
 use super::gate::Gate;
 use super::state::{Leftovers, SettleError, State};
 use super::{Channel, Inner, view};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::engine::client::Client;
 use crate::engine::feed::{Feed, SEQ_MASK};
 use crate::names::MessageId;
@@ -128,6 +128,7 @@ impl Consumer {
         if let Some(at) = opens_at {
             channel.set_alarm(&mut inner, at);
         }
+        inner.deliveries += messages;
         channel.wake_ready(&feed, &mut inner);
         let blocked = inner.state.blocked;
         let cursor = inner.state.cursor;
@@ -190,8 +191,17 @@ impl Settling<'_> {
     /// Why nsqd would answer `E_FIN_FAILED`.
     pub fn finish(&mut self, id: &[u8; MessageId::LEN]) -> Result<(), SettleError> {
         let seq = self.seq(id)?;
-        let inner = self.inner.as_mut().ok_or(SettleError::Exiting)?;
+        let (Some(inner), Some(feed)) = (self.inner.as_mut(), self.feed.as_ref()) else {
+            return Err(SettleError::Exiting);
+        };
+        let published =
+            inner.latency.is_some().then(|| inner.state.published(seq, view(feed))).flatten();
         inner.state.finish(self.consumer.index, seq, &mut self.leftovers)?;
+        if let (Some(published), Some(latency)) = (published, inner.latency.as_mut()) {
+            // A publisher's clock may be ahead of ours, and ours may be set back.
+            let nanos = clock::unix_nanos().saturating_sub(published).max(0);
+            latency.record(nanos as f64, self.now);
+        }
         let counters = &self.consumer.client.counters;
         counters.finished.fetch_add(1, Ordering::Relaxed);
         Ok(())

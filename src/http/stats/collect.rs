@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::view::{ChannelStats, ClientStats, Latency, Memory, PubCount, Stats, TopicStats};
+use super::view::{ChannelStats, ClientStats, PubCount, Stats, TopicStats};
 use crate::engine::{Channel, Client, ConsumerCounts, Engine, Topic, WaitingFor};
 use crate::http::query::Query;
 use crate::http::{Context, NSQ_VERSION};
-use crate::telemetry::process::ProcessUsage;
+use crate::telemetry::process::HeapFigures;
 
 /// What was asked for.
 struct Wanted<'a> {
@@ -38,15 +38,8 @@ pub(super) fn collect(context: &Context, query: &Query) -> Stats {
         health: context.health_text(),
         start_time: context.node.start_time,
         topics,
-        memory: query.is_on("include_mem").then(memory),
+        memory: query.is_on("include_mem").then(HeapFigures::read),
         producers: (!producers.is_empty()).then_some(producers),
-    }
-}
-
-fn memory() -> Memory {
-    Memory {
-        heap_in_use_bytes: ProcessUsage::read().map_or(0, |usage| usage.anonymous_bytes),
-        ..Memory::default()
     }
 }
 
@@ -75,7 +68,7 @@ fn show_topic(topic: &Topic, wanted: &Wanted<'_>) -> Option<TopicStats> {
         message_count: topic.message_count(),
         message_bytes: topic.message_bytes(),
         paused: topic.is_paused(),
-        e2e_processing_latency: Latency::default(),
+        e2e_processing_latency: topic.latency().into(),
         dropped_count: topic.dropped(),
         expired_count: topic.expired(),
     })
@@ -104,7 +97,7 @@ fn show_channel(channel: &Channel, wanted: &Wanted<'_>) -> ChannelStats {
         client_count: counts.consumers,
         clients,
         paused: counts.paused,
-        e2e_processing_latency: Latency::default(),
+        e2e_processing_latency: channel.latency().into(),
         dropped_count: counts.dropped,
         expired_count: counts.expired,
         dead_letter_count: counts.dead_letters,

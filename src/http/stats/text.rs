@@ -123,7 +123,7 @@ fn write_client(page: &mut String, client: &ClientStats, now: i64) -> fmt::Resul
 fn latency(latency: &Latency) -> String {
     let percentiles = latency.percentiles.iter().flatten();
     let values = percentiles.map(|percentile| {
-        let nanos = percentile.value;
+        let nanos = percentile.value.as_f64().unwrap_or_default();
         let (unit, name) = match nanos {
             _ if nanos > 1e9 => (1e9, "s"),
             _ if nanos > 1e6 => (1e6, "ms"),
@@ -138,11 +138,12 @@ fn latency(latency: &Latency) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::reply::number;
     use crate::http::stats::view::Percentile;
 
     #[test]
     fn latencies_take_the_unit_that_fits() {
-        let percentile = |value| Percentile { quantile: 0.5, value };
+        let percentile = |value| Percentile { quantile: number(0.5), value: number(value) };
         let shown = latency(&Latency {
             count: 4,
             percentiles: Some([1.5e9, 2e6, 1e6, 12.0].map(percentile).into()),

@@ -1,6 +1,11 @@
 //! What `/stats` shows, key for key: the order of the fields is that of the keys.
 
 use serde::Serialize;
+use serde_json::Number;
+
+use crate::engine::RecordedLatency;
+use crate::http::reply::number;
+use crate::telemetry::process::HeapFigures;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Stats {
@@ -10,43 +15,11 @@ pub(super) struct Stats {
     /// `None` if the topic that was asked for is not there.
     pub(super) topics: Option<Vec<TopicStats>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) memory: Option<Memory>,
+    pub(super) memory: Option<HeapFigures>,
     pub(super) producers: Option<Vec<ClientStats>>,
 }
 
-/// nsqd's figures are Go's runtime's. What has no meaning here is 0.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Memory {
-    pub(super) heap_objects: u64,
-    pub(super) heap_idle_bytes: u64,
-    /// The resident memory that is heap and stacks.
-    pub(super) heap_in_use_bytes: u64,
-    pub(super) heap_released_bytes: u64,
-    pub(super) gc_pause_usec_100: u64,
-    pub(super) gc_pause_usec_99: u64,
-    pub(super) gc_pause_usec_95: u64,
-    pub(super) next_gc_bytes: u64,
-    pub(super) gc_total_runs: u64,
-}
-
-impl Memory {
-    /// Each figure under its key.
-    pub(super) const fn lines(&self) -> [(&'static str, u64); 9] {
-        [
-            ("heap_objects", self.heap_objects),
-            ("heap_idle_bytes", self.heap_idle_bytes),
-            ("heap_in_use_bytes", self.heap_in_use_bytes),
-            ("heap_released_bytes", self.heap_released_bytes),
-            ("gc_pause_usec_100", self.gc_pause_usec_100),
-            ("gc_pause_usec_99", self.gc_pause_usec_99),
-            ("gc_pause_usec_95", self.gc_pause_usec_95),
-            ("next_gc_bytes", self.next_gc_bytes),
-            ("gc_total_runs", self.gc_total_runs),
-        ]
-    }
-}
-
-/// Not measured: what nsqd shows when no percentiles are configured.
+/// Without percentiles if none are configured, or if there is no channel to measure them.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
@@ -55,9 +28,20 @@ pub(super) struct Latency {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Percentile {
-    pub(super) quantile: f64,
+    pub(super) quantile: Number,
     /// Nanoseconds.
-    pub(super) value: f64,
+    pub(super) value: Number,
+}
+
+impl From<Option<RecordedLatency>> for Latency {
+    fn from(recorded: Option<RecordedLatency>) -> Self {
+        let Some(recorded) = recorded else { return Self::default() };
+        let summary = recorded.summary();
+        let percentile =
+            |&(quantile, value)| Percentile { quantile: number(quantile), value: number(value) };
+        let percentiles = summary.values.iter().map(percentile).collect();
+        Self { count: summary.count, percentiles: Some(percentiles) }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -120,6 +120,7 @@ async fn json_has_nsqds_keys_in_nsqds_order() {
     assert_eq!(topic["e2e_processing_latency"], latency);
     let channel = &topic["channels"][0];
     assert_eq!((&channel["depth"], &channel["in_flight_count"]), (&1.into(), &1.into()));
+    assert_eq!(channel["global_msg_count"], 1, "edge 67: deliveries, left out when there is none");
     let reader = &channel["clients"][0];
     assert_eq!((&reader["state"], &reader["ready_count"]), (&3.into(), &1.into()));
     assert_eq!((&reader["message_count"], &reader["version"]), (&1.into(), &"V2".into()));

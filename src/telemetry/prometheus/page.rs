@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Quantiles, with the number of values and their sum.
+    Summary,
 }
 
 /// A sample's value.
@@ -144,7 +146,28 @@ pub(super) struct Family<'a> {
 
 impl Family<'_> {
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Into<Value>) {
-        let (name, value) = (self.name, value.into());
+        self.suffixed("", labels, value.into());
+    }
+
+    /// The samples of a summary; `quantiles` are pairs of a quantile and its value.
+    pub(super) fn summary(
+        &mut self,
+        labels: Labels<'_>,
+        quantiles: &[(f64, f64)],
+        sum: f64,
+        count: u64,
+    ) {
+        for (quantile, value) in quantiles {
+            let quantile = quantile.to_string();
+            let labels = [labels, &[("quantile", &quantile)]].concat();
+            self.suffixed("", &labels, (*value).into());
+        }
+        self.suffixed("_sum", labels, sum.into());
+        self.suffixed("_count", labels, count.into());
+    }
+
+    fn suffixed(&mut self, suffix: &str, labels: Labels<'_>, value: Value) {
+        let name = self.name;
         if matches!(value, Value::Unknown) {
             return;
         }
@@ -153,11 +176,13 @@ impl Family<'_> {
             let kind = match self.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Summary => "summary",
             };
             let help = escape(self.help, false);
             self.page.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         }
         self.page.text.push_str(name);
+        self.page.text.push_str(suffix);
         for (place, (label, text)) in labels.iter().enumerate() {
             let opening = if place == 0 { '{' } else { ',' };
             let text = escape(text, true);

@@ -1,13 +1,15 @@
 //! Tests of the exposition: its format, and that `docs/metrics.md` describes exactly what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::*;
-use crate::engine::Options;
+use crate::engine::{LatencyTracking, Options};
 use crate::metrics::route::RouteCounts;
 
 fn engine() -> Arc<Engine> {
-    let engine = Engine::new(Options::default());
+    let latency = LatencyTracking::new(vec![0.99], Duration::from_secs(60)).unwrap();
+    let engine = Engine::new(Options { latency, ..Options::default() });
     let topic = engine.topic("orders").unwrap();
     topic.channel("billing").unwrap();
     let bodies = [b"one".as_slice(), b"three"];
@@ -49,6 +51,7 @@ fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
             resident_bytes: 4096,
             anonymous_bytes: 1024,
             cpu_seconds: 0.25,
+            threads: 3,
         }),
         engine: &engine(),
         routes,
@@ -78,6 +81,10 @@ fn samples_say_what_there_is() {
     has(&page, "leveret_process_cpu_seconds_total 0.25");
     has(&page, "leveret_topic_message_bytes_total{topic=\"orders\"} 8");
     has(&page, "leveret_channel_depth{topic=\"orders\",channel=\"billing\"} 2");
+    let channel = "topic=\"orders\",channel=\"billing\"";
+    has(&page, &format!("leveret_channel_latency_seconds{{{channel},quantile=\"0.99\"}} NaN"));
+    has(&page, &format!("leveret_channel_latency_seconds_count{{{channel}}} 0"));
+    has(&page, "leveret_topic_latency_seconds_sum{topic=\"orders\"} 0");
     let route = "route=\"or\\\"ders\\\\\\n\"";
     has(&page, &format!("leveret_route_received_total{{{route}}} 7"));
     has(&page, &format!("leveret_route_state{{{route},state=\"running\"}} 1"));
@@ -92,6 +99,7 @@ fn the_format_is_kept() {
     assert!(page.ends_with('\n'));
     let mut families = BTreeSet::new();
     let mut series = BTreeSet::new();
+    let mut kinds = BTreeMap::new();
     let mut current = String::new();
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -101,9 +109,15 @@ fn the_format_is_kept() {
             let (name, kind) = rest.split_once(' ').unwrap();
             assert_eq!(name, current);
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            kinds.insert(name.to_owned(), kind.to_owned());
         } else {
             let (labelled, value) = line.rsplit_once(' ').unwrap();
-            assert_eq!(labelled.split('{').next(), Some(current.as_str()));
+            let name = labelled.split('{').next().unwrap();
+            let stem = match name.strip_suffix("_sum").or_else(|| name.strip_suffix("_count")) {
+                Some(stem) if kinds.get(stem).is_some_and(|kind| kind == "summary") => stem,
+                _ => name,
+            };
+            assert_eq!(stem, current);
             assert!(value.parse::<f64>().is_ok(), "{line}");
             assert!(series.insert(labelled.to_owned()), "twice: {labelled}");
         }
