@@ -70,8 +70,7 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
     let Some(bytes) = io::read(&path)? else {
         return Ok((Vec::new(), Vec::new()));
     };
-    let file: File = serde_json::from_slice(&bytes)
-        .map_err(|error| StorageError::Metadata { path, reason: error.to_string() })?;
+    let file = parse(&bytes).map_err(|reason| StorageError::Metadata { path, reason })?;
     let mut invalid = Vec::new();
     let mut keep = |name: &str| {
         let is_valid = is_valid_name(name.as_bytes());
@@ -86,6 +85,14 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
         topic.channels.retain(|channel| keep(&channel.name));
     }
     Ok((topics, invalid))
+}
+
+fn parse(bytes: &[u8]) -> Result<File, String> {
+    // serde takes a list for an object without its keys; Go does not.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err("expected an object, found a list".to_owned());
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// Replaces the file, whole or not at all.

@@ -1,6 +1,8 @@
 //! Tests of the API as a client sees it: a server on a free port, and a client of a few lines.
 
 mod counters;
+mod debug;
+mod options;
 mod publishing;
 mod routing;
 mod stats;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Context, Limits, Node, serve};
@@ -32,6 +34,9 @@ struct Rig {
     wrong: Arc<Mutex<Option<String>>>,
     persisted: Arc<Mutex<Vec<bool>>>,
     routes: Arc<Routes>,
+    /// Levels that were asked for.
+    levels: Arc<Mutex<Vec<String>>>,
+    lookupd: watch::Receiver<Vec<String>>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -54,7 +59,11 @@ impl RoutesView for Routes {
 
 impl Rig {
     async fn start() -> Self {
-        let engine = Engine::new(Options::default());
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let engine = Engine::new(options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let node = Node::starting("node.example".into(), "node".into(), 4150, 4151);
@@ -76,6 +85,9 @@ impl Rig {
             })
         };
         context.routes = Arc::clone(&routes) as Arc<dyn RoutesView>;
+        let levels = Arc::<Mutex<Vec<String>>>::default();
+        let (options, lookupd) = options::some(&levels);
+        context.options = Arc::new(options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or_default() };
         let serving = serve(listener, Arc::new(context), shutdown);
@@ -85,6 +97,8 @@ impl Rig {
             wrong,
             persisted,
             routes,
+            levels,
+            lookupd,
             stop: Some(stop),
             served: crate::task::spawn("http", serving),
         }

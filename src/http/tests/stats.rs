@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::Rig;
 use crate::clock;
 use crate::engine::{
-    Client, ClientState, Consumer, Identity, Listed, PullLimit, Signal, Subscriber,
+    Client, ClientState, Consumer, Identity, LatencyTracking, Listed, Options, PullLimit, Signal,
+    Subscriber,
 };
 
 /// A topic with a channel, a consumer that holds one of two messages, and a producer of two topics.
 struct Busy {
     rig: Rig,
-    _consumer: Consumer,
+    consumer: Consumer,
     _listed: [Listed; 2],
 }
 
@@ -28,7 +29,11 @@ fn client(address: &str, agent: &str) -> Arc<Client> {
 }
 
 async fn busy() -> Busy {
-    let rig = Rig::start().await;
+    busy_with(Options::default()).await
+}
+
+async fn busy_with(options: Options) -> Busy {
+    let rig = Rig::with(options).await;
     let topic = rig.engine.topic("orders").unwrap();
     let channel = topic.channel("billing").unwrap();
     let reader = client("10.0.0.1:5000", "reader/1");
@@ -50,7 +55,7 @@ async fn busy() -> Busy {
     writer.published(&"clicks".into(), 7);
     let clients = rig.engine.clients();
     let listed = [Arc::clone(clients).enter(reader), Arc::clone(clients).enter(writer)];
-    Busy { rig, _consumer: consumer, _listed: listed }
+    Busy { rig, consumer, _listed: listed }
 }
 
 /// The keys of an object, in the order in which they stand in its text.
@@ -224,4 +229,35 @@ async fn text_of_an_empty_node() {
     let shown = text(&rig, "/stats").await;
     assert!(shown.contains("\n\nHealth: NOK - disk\n\nMemory:\n   heap_objects             \t0\n"));
     assert!(shown.contains("   gc_total_runs            \t0\n\nTopics: None\n"));
+}
+
+#[tokio::test]
+async fn latencies_are_shown_as_configured() {
+    let latency = LatencyTracking::new(vec![0.99, 0.5], Duration::from_secs(60)).unwrap();
+    let busy = busy_with(Options { latency, ..Options::default() }).await;
+    let none = serde_json::json!({ "count": 0, "percentiles": [
+        { "quantile": 0.99, "value": 0 }, { "quantile": 0.5, "value": 0 },
+    ]});
+    assert_eq!(busy.rig.topic("orders").await["e2e_processing_latency"], none);
+    busy.rig.engine.topic("no-channel").unwrap();
+    let unknown = serde_json::json!({ "count": 0, "percentiles": null });
+    assert_eq!(busy.rig.topic("no-channel").await["e2e_processing_latency"], unknown);
+
+    busy.consumer.set_ready(10);
+    let all = PullLimit { messages: u64::MAX, bytes: usize::MAX };
+    let mut ids = Vec::new();
+    busy.consumer.pull(all, clock::now(), |delivery| ids.push(delivery.id.to_hex()));
+    let mut settling = busy.consumer.settle(clock::now());
+    ids.iter().for_each(|id| settling.finish(id).unwrap());
+    drop(settling);
+    let topic = busy.rig.topic("orders").await;
+    for shown in [&topic, &topic["channels"][0]] {
+        let latency = &shown["e2e_processing_latency"];
+        assert_eq!(latency["count"], 1, "{latency}");
+        let value = latency["percentiles"][1]["value"].as_u64().unwrap();
+        assert!(value > 0 && value < 60_000_000_000, "{latency}");
+    }
+    let text = busy.rig.get("/stats").await;
+    let lines = text.text().lines().filter(|line| line.contains("e2e%: ") && line.ends_with('s'));
+    assert_eq!(lines.count(), 2, "{}", text.text());
 }
