@@ -57,7 +57,7 @@ where
     if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }
 
-fn path(folder: &Path) -> PathBuf {
+pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("nsqd.dat")
 }
 
@@ -67,11 +67,19 @@ fn path(folder: &Path) -> PathBuf {
 /// It cannot be read or is not JSON of this shape.
 pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError> {
     let path = path(folder);
-    let Some(bytes) = io::read(&path)? else {
-        return Ok((Vec::new(), Vec::new()));
-    };
-    let file: File = serde_json::from_slice(&bytes)
-        .map_err(|error| StorageError::Metadata { path, reason: error.to_string() })?;
+    match io::read(&path)? {
+        Some(bytes) => parse(&path, &bytes),
+        None => Ok((Vec::new(), Vec::new())),
+    }
+}
+
+/// Parses the content of the file at `path`, as [`load`] does.
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError> {
+    let file: File = serde_json::from_slice(bytes)
+        .map_err(|error| StorageError::Metadata { path: path.into(), reason: error.to_string() })?;
     let mut invalid = Vec::new();
     let mut keep = |name: &str| {
         let is_valid = is_valid_name(name.as_bytes());
@@ -93,8 +101,15 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
 /// # Errors
 /// It cannot be written.
 pub fn save(folder: &Path, topics: Vec<TopicMeta>) -> Result<(), StorageError> {
-    let file = File { topics, version: VERSION.into() };
-    io::replace(&path(folder), |writer| Ok(serde_json::to_writer(writer, &file)?))
+    io::replace(&path(folder), |writer| write(writer, topics))
+}
+
+/// Writes the content of the file.
+pub(super) fn write(
+    writer: &mut dyn std::io::Write,
+    topics: Vec<TopicMeta>,
+) -> std::io::Result<()> {
+    Ok(serde_json::to_writer(writer, &File { topics, version: VERSION.into() })?)
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
-//! What lies on disk: the data folder's lock, nsqd's metadata file, and the backlog that a clean exit leaves.
+//! What lies on disk: the data folder's lock, nsqd's metadata file, the backlog that a clean exit leaves, and nsqd's own
+//! disk queues, read and written to move from nsqd and back.
 //!
 //! It knows no engine and no protocol: it is handed plain records and hands them back. Errors say which file, what was
 //! tried and what to do.
 
 pub mod backlog;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the seam of the log, which is yet to stand on it")
-)]
 mod disk;
 mod error;
 mod io;
 mod lock;
 pub mod metadata;
+pub mod nsqd;
 #[cfg(test)]
 mod sim;
 

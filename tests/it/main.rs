@@ -24,6 +24,7 @@ mod chaos;
 mod limits;
 mod nsq_basics;
 mod nsq_clients;
+mod nsqd_data;
 mod nsqd_program;
 mod recovery;
 mod routes_deliver;
