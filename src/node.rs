@@ -5,6 +5,8 @@
 
 mod doors;
 mod ending;
+pub mod export;
+mod import;
 mod options;
 mod secure;
 
@@ -140,6 +142,10 @@ struct Kept {
 }
 
 impl Kept {
+    fn of(folder: &Path, lock: DataLock) -> Self {
+        Self { folder: folder.into(), writing: Mutex::new(()), _lock: lock }
+    }
+
     fn open(plan: &Plan) -> Result<Option<Arc<Self>>, StorageError> {
         let Some(folder) = plan.config.nsqd.data_path.clone() else { return Ok(None) };
         let lock = if plan.makes_data_path {
@@ -147,7 +153,7 @@ impl Kept {
         } else {
             DataLock::acquire(&folder)?
         };
-        Ok(Some(Arc::new(Self { folder, writing: Mutex::new(()), _lock: lock })))
+        Ok(Some(Arc::new(Self::of(&folder, lock))))
     }
 
     fn load(&self, engine: &Engine) -> Result<(), NodeError> {
@@ -156,6 +162,7 @@ impl Kept {
             tracing::warn!(name, "skipping an invalid name in nsqd.dat");
         }
         engine.restore(&topics)?;
+        import::take_over(engine, &self.folder)?;
         self.save_metadata(engine)?;
         Ok(())
     }

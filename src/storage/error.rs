@@ -54,4 +54,10 @@ pub enum StorageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Files are to be written to a folder that has some.
+    #[error("{path} is not empty: name a new or an empty folder")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
 }

@@ -173,6 +173,17 @@ impl TopicImage {
                 Some(retained) => retained.remove(0..from),
                 None => self.retained = Some(RangeSet::new()),
             },
+            Record::Handed { channel, first, end, .. } => {
+                // Whatever became of the messages before, they are this channel's alone now.
+                self.unreleased.remove(first..end);
+                for (number, other) in &mut self.channels {
+                    if *number == channel {
+                        other.owed.insert(first..end);
+                    } else {
+                        other.owed.remove(first..end);
+                    }
+                }
+            }
             Record::Topic { .. } | Record::TopicGone { .. } | Record::Unknown { .. } => {}
         }
     }
@@ -222,6 +233,7 @@ impl Image {
             | Record::Settled { topic, .. }
             | Record::Dropped { topic, .. }
             | Record::State { topic, .. }
+            | Record::Handed { topic, .. }
             | Record::Retained { topic, .. } => topic,
             Record::Unknown { .. } => return,
         };

@@ -57,7 +57,7 @@ where
     if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }
 
-fn path(folder: &Path) -> PathBuf {
+pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("nsqd.dat")
 }
 
@@ -67,10 +67,19 @@ fn path(folder: &Path) -> PathBuf {
 /// It cannot be read or is not JSON of this shape.
 pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError> {
     let path = path(folder);
-    let Some(bytes) = io::read(&path)? else {
-        return Ok((Vec::new(), Vec::new()));
-    };
-    let file = parse(&bytes).map_err(|reason| StorageError::Metadata { path, reason })?;
+    match io::read(&path)? {
+        Some(bytes) => parse(&path, &bytes),
+        None => Ok((Vec::new(), Vec::new())),
+    }
+}
+
+/// Parses the content of the file at `path`, as [`load`] does.
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError> {
+    let file =
+        decode(bytes).map_err(|reason| StorageError::Metadata { path: path.into(), reason })?;
     let mut invalid = Vec::new();
     let mut keep = |name: &str| {
         let is_valid = is_valid_name(name.as_bytes());
@@ -87,7 +96,7 @@ pub fn load(folder: &Path) -> Result<(Vec<TopicMeta>, Vec<String>), StorageError
     Ok((topics, invalid))
 }
 
-fn parse(bytes: &[u8]) -> Result<File, String> {
+fn decode(bytes: &[u8]) -> Result<File, String> {
     // serde takes a list for an object without its keys; Go does not.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err("expected an object, found a list".to_owned());
@@ -100,8 +109,15 @@ fn parse(bytes: &[u8]) -> Result<File, String> {
 /// # Errors
 /// It cannot be written.
 pub fn save(folder: &Path, topics: Vec<TopicMeta>) -> Result<(), StorageError> {
-    let file = File { topics, version: VERSION.into() };
-    io::replace(&path(folder), |writer| Ok(serde_json::to_writer(writer, &file)?))
+    io::replace(&path(folder), |writer| write(writer, topics))
+}
+
+/// Writes the content of the file.
+pub(super) fn write(
+    writer: &mut dyn std::io::Write,
+    topics: Vec<TopicMeta>,
+) -> std::io::Result<()> {
+    Ok(serde_json::to_writer(writer, &File { topics, version: VERSION.into() })?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What lies on disk: the data folder's lock, nsqd's metadata file, the write-ahead log, segments and checkpoints.
+//! What lies on disk: the data folder's lock, nsqd's metadata file, the write-ahead log, segments and checkpoints, and
+//! nsqd's own disk queues, read and written to move from nsqd and back.
 //!
 //! It knows no engine and no protocol: it is handed plain records and hands them back. Errors say which file, what was
 //! tried and what to do.
@@ -10,6 +11,7 @@ pub mod image;
 mod io;
 mod lock;
 pub mod metadata;
+pub mod nsqd;
 pub mod ranges;
 pub mod segment;
 #[cfg(test)]

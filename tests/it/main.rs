@@ -28,6 +28,7 @@ mod http_nsqd;
 mod limits;
 mod nsq_basics;
 mod nsq_clients;
+mod nsqd_data;
 mod nsqd_program;
 mod nsqd_start;
 mod policies;

@@ -47,6 +47,11 @@ impl Channel {
         }
     }
 
+    /// Notes that a message ahead of the cursor was delivered before; it keeps its place. Called with the feed locked.
+    pub(in crate::engine) fn take_over(&self, seq: u64, attempts: u16) {
+        self.inner.lock().state.take_over(seq, attempts);
+    }
+
     /// Gives up messages that are lost, and says how many. Called with the feed locked.
     pub(in crate::engine) fn forget(&self, range: &Range<u64>) -> u64 {
         self.inner.lock().state.lose(range)
@@ -142,6 +147,15 @@ impl State {
             }
         }
         self.paused = found.paused;
+    }
+
+    fn take_over(&mut self, seq: u64, attempts: u16) {
+        self.skip(seq..seq + 1);
+        let mut slot = Slot::new(seq, Phase::Ready);
+        slot.attempts = attempts;
+        let at = self.slots.insert(slot);
+        self.window.insert(seq, at);
+        self.queue(at, seq);
     }
 
     /// Forgets the messages of `range`, and says how many it owed.

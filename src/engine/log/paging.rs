@@ -49,6 +49,12 @@ impl Log {
         self.away > 0 && block().is_some_and(|block| block.away)
     }
 
+    /// The block that the message is in, if that is away.
+    pub(crate) fn away_block(&self, seq: u64) -> Option<u64> {
+        let block = self.blocks.get(self.index_of(seq)?)?;
+        block.away.then_some(block.base)
+    }
+
     /// The blocks that are away among the first `blocks` from `from` on and were not asked for since they went.
     pub(crate) fn want(&self, from: u64, blocks: usize) -> Vec<u64> {
         if self.away == 0 {

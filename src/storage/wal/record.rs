@@ -40,6 +40,8 @@ pub(crate) enum Record<'a> {
     State { topic: TopicId, channel: ChannelId, seq: u64, attempts: u16, due: i64 },
     /// A topic with retention keeps nothing before `from` any more.
     Retained { topic: TopicId, from: u64 },
+    /// Messages that no channel had got yet were handed to one channel alone.
+    Handed { topic: TopicId, channel: ChannelId, first: u64, end: u64 },
     /// Written by a later version.
     Unknown { kind: u8 },
 }
@@ -71,6 +73,7 @@ const SETTLED: u8 = 9;
 const DROPPED: u8 = 10;
 const STATE: u8 = 11;
 const RETAINED: u8 = 12;
+const HANDED: u8 = 13;
 
 /// Appends records to a buffer.
 pub(crate) trait Write {
@@ -119,6 +122,8 @@ pub(crate) trait Write {
     fn state(&mut self, topic: TopicId, channel: ChannelId, seq: u64, attempts: u16, due: i64);
     /// See [`Record::Retained`].
     fn retained(&mut self, topic: TopicId, from: u64);
+    /// See [`Record::Handed`].
+    fn handed(&mut self, topic: TopicId, channel: ChannelId, range: std::ops::Range<u64>);
 }
 
 /// Appends a record whose length is known once its fields are written.
@@ -261,6 +266,15 @@ impl Write for Vec<u8> {
             out.extend(from.to_be_bytes());
         });
     }
+
+    fn handed(&mut self, topic: TopicId, channel: ChannelId, range: std::ops::Range<u64>) {
+        put(self, HANDED, |out| {
+            out.extend(topic.to_be_bytes());
+            out.extend(channel.to_be_bytes());
+            out.extend(range.start.to_be_bytes());
+            out.extend(range.end.to_be_bytes());
+        });
+    }
 }
 
 /// A record's fields, taken from the front.
@@ -364,6 +378,12 @@ fn decode(kind: u8, fields: &[u8]) -> Option<Record<'_>> {
             due: fields.i64()?,
         },
         RETAINED => Record::Retained { topic, from: fields.u64()? },
+        HANDED => Record::Handed {
+            topic,
+            channel: fields.u32()?,
+            first: fields.u64()?,
+            end: fields.u64()?,
+        },
         kind => Record::Unknown { kind },
     })
 }
@@ -413,6 +433,7 @@ mod tests {
         out.topic_paused(1, false, 6);
         out.channel_paused(1, 2, true);
         out.retained(1, 77);
+        out.handed(1, 2, 3..9);
         out.channel_gone(1, 2);
         out.topic_gone(1);
         put(&mut out, 200, |out| out.extend([0, 0, 0, 1, 9]));
@@ -441,9 +462,10 @@ mod tests {
         assert_eq!(read[7], Record::TopicPaused { topic: 1, paused: false, at: 6 });
         assert_eq!(read[8], Record::ChannelPaused { topic: 1, channel: 2, paused: true });
         assert_eq!(read[9], Record::Retained { topic: 1, from: 77 });
-        assert_eq!(read[10], Record::ChannelGone { topic: 1, channel: 2 });
-        assert_eq!(read[11], Record::TopicGone { topic: 1 });
-        assert_eq!(read[12], Record::Unknown { kind: 200 });
-        assert_eq!(read.len(), 13);
+        assert_eq!(read[10], Record::Handed { topic: 1, channel: 2, first: 3, end: 9 });
+        assert_eq!(read[11], Record::ChannelGone { topic: 1, channel: 2 });
+        assert_eq!(read[12], Record::TopicGone { topic: 1 });
+        assert_eq!(read[13], Record::Unknown { kind: 200 });
+        assert_eq!(read.len(), 14);
     }
 }

@@ -1,0 +1,52 @@
+//! Writing what a node owes into a folder that nsqd opens as its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{FOLDER, Kept, NodeError, wal_options};
+use crate::config::NsqdConfig;
+use crate::engine::{self, Engine, Moved, Topic};
+use crate::storage::nsqd::{Message, export};
+use crate::storage::{DataLock, StorageError};
+
+/// nsqd's `--max-bytes-per-file`.
+const MAX_BYTES_PER_FILE: u64 = 100 << 20;
+
+/// Writes everything that the node of `data_path` owes to `target`, which has to be new or empty, and says what it wrote. The
+/// node must not be running; its folder stays as it is.
+///
+/// # Errors
+/// The folder is in use or cannot be read, the target is not empty or cannot be written.
+pub fn to_nsqd(data_path: &Path, target: &Path) -> Result<export::Report, NodeError> {
+    let lock = DataLock::acquire(data_path)?;
+    if !data_path.join(FOLDER).exists() {
+        return Err(StorageError::Missing { path: data_path.join(FOLDER) }.into());
+    }
+    let wal = wal_options(&NsqdConfig::default(), data_path);
+    let engine = Engine::open(engine::Options::default(), wal)?;
+    let kept = Kept::of(data_path, lock);
+    kept.load(&engine)?;
+    let mut writer = export::Writer::new(target, MAX_BYTES_PER_FILE)?;
+    for topic in engine.topics() {
+        let own = topic.own().into_iter().map(|seq| copy(&topic, seq, 0));
+        writer.topic(topic.name(), topic.is_paused(), own)?;
+        for channel in topic.channels() {
+            let owed = topic.owed_to(&channel).into_iter();
+            let owed = owed.map(|(seq, attempts)| copy(&topic, seq, attempts));
+            writer.channel(channel.name(), channel.is_paused(), owed)?;
+        }
+    }
+    let report = writer.finish()?;
+    engine.save()?;
+    Ok(report)
+}
+
+fn copy(topic: &Arc<Topic>, seq: u64, attempts: u16) -> Result<Message, StorageError> {
+    let Moved { timestamp, attempts, id, body } =
+        topic.copy_of(seq, attempts).ok_or_else(|| StorageError::Damaged {
+            path: topic.name().to_string().into(),
+            offset: seq,
+            reason: "a message that is owed cannot be read".into(),
+        })?;
+    Ok(Message { timestamp, attempts, id: id.to_hex(), body })
+}
