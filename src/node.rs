@@ -178,6 +178,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
     let resolved = resolve(nsqd, &hostname, &tcp, http.as_ref())?;
     greet(&plan, &resolved);
+    let live = Arc::new(live_options(&plan, &resolved, logging));
     let engine = Engine::new(engine::Options {
         node_id: resolved.node_id,
         mem_queue_size: nsqd.mem_queue_size,
@@ -202,7 +203,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
             let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
             context.routes = bridge.view();
             context.persist = persist(kept.clone(), &engine);
-            context.options = Arc::new(live_options(&plan, &resolved, logging));
+            context.options = Arc::clone(&live);
             Some(serve_http(listener, context, stop.subscribe())?)
         }
         None => None,
@@ -286,11 +287,11 @@ fn resolve(
     })
 }
 
-/// The options for `/config`; the list of nsqlookupds is to be watched by whoever announces the node to them.
+/// The options as they hold now, for `/config` to show and change.
 fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
-    let lookupds = watch::Sender::new(options::lookupds(plan));
     let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
-    http::Options::new(options::shown(plan, resolved), plan.level(), set_level, lookupds)
+    let shown = options::shown(plan, resolved);
+    http::Options::new(shown, plan.level(), set_level, options::lookupds(plan))
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {

@@ -36,7 +36,7 @@ use std::time::Duration;
 use axum::handler::Handler as _;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
@@ -162,7 +162,7 @@ impl Context {
                 BTreeMap::new(),
                 "info",
                 Arc::new(|_| Ok(())),
-                watch::Sender::new(Vec::new()),
+                Vec::new(),
             )),
         }
     }
