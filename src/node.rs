@@ -278,11 +278,11 @@ fn resolve(nsqd: &NsqdConfig, hostname: &str, doors: &Doors) -> io::Result<Resol
     })
 }
 
-/// The options for `/config`; the list of nsqlookupds is to be watched by whoever announces the node to them.
+/// The options as they hold now, for `/config` to show and change.
 fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
-    let lookupds = watch::Sender::new(options::lookupds(plan));
     let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
-    http::Options::new(options::shown(plan, resolved), plan.level(), set_level, lookupds)
+    let shown = options::shown(plan, resolved);
+    http::Options::new(shown, plan.level(), set_level, options::lookupds(plan))
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::handler::Handler as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
@@ -174,7 +174,7 @@ impl Context {
                 BTreeMap::new(),
                 "info",
                 Arc::new(|_| Ok(())),
-                watch::Sender::new(Vec::new()),
+                Vec::new(),
             )),
         }
     }

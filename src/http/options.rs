@@ -79,21 +79,23 @@ impl std::fmt::Debug for Options {
 
 impl Options {
     /// Options that do not change, as `values`; the level that is logged now with the way to change it (a name that is
-    /// none counts as `info`); and the nsqlookupds, which `lookupd` hands to whoever subscribes it.
+    /// none counts as `info`); and the nsqlookupds, see [`Options::lookupds`].
     #[must_use]
     pub fn new(
         values: BTreeMap<&'static str, OptionValue>,
         level: &str,
         set_level: SetLogLevel,
-        lookupd: watch::Sender<Vec<String>>,
+        lookupds: Vec<String>,
     ) -> Self {
         let level = Mutex::new(level_number(level).unwrap_or(2));
+        let lookupd = watch::Sender::new(lookupds);
         Self { values, level, set_level, lookupd, lookupd_is_null: AtomicBool::new(false) }
     }
 
-    /// The names of all options, those that can be changed among them.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.values.keys().copied().chain([LOG_LEVEL, LOOKUPD])
+    /// The nsqlookupds that the node is to announce itself to, as they change.
+    #[must_use]
+    pub fn lookupds(&self) -> watch::Receiver<Vec<String>> {
+        self.lookupd.subscribe()
     }
 
     fn get(&self, name: &str) -> Result<Reply, Refusal> {

@@ -54,6 +54,31 @@ fn edge_124_options_are_shown_by_their_names_in_the_config_file() {
 }
 
 #[test]
+fn every_flag_has_its_option() {
+    let (_, usage) = Leveret::named("nsqd").arg("--help").run();
+    let server = Leveret::named("nsqd")
+        .arg("--tcp-address=127.0.0.1:0")
+        .arg("--http-address=127.0.0.1:0")
+        .arg("--data-path={dir}")
+        .start();
+    let flags = usage.lines().filter_map(|line| line.strip_prefix("  -")?.split(' ').next());
+    let mut count = 0;
+    for flag in flags {
+        let name = match flag {
+            "config" | "verbose" | "version" | "worker-id" => continue,
+            "node-id" => "id".to_owned(),
+            "lookupd-tcp-address" => "nsqlookupd_tcp_addresses".to_owned(),
+            "auth-http-address" => "auth_http_addresses".to_owned(),
+            "e2e-processing-latency-percentile" => "e2e_processing_latency_percentiles".to_owned(),
+            _ => flag.replace('-', "_"),
+        };
+        option(&server, &name);
+        count += 1;
+    }
+    assert!(count > 50, "{count}: {usage}");
+}
+
+#[test]
 fn the_log_level_changes_while_it_runs() {
     let server = Leveret::nsqd().start();
     http::post(server.http(), "/topic/create?topic=before", b"");

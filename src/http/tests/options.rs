@@ -22,8 +22,6 @@ pub(super) fn some(levels: &Arc<Mutex<Vec<String>>>) -> (Options, watch::Receive
         ("auth_http_addresses", Texts(vec!["a:1".into(), "b:2".into()])),
         ("e2e_processing_latency_percentiles", Numbers(vec![1.0, 0.999])),
     ]);
-    let lookupd = watch::Sender::new(vec!["l:4160".to_owned()]);
-    let watched = lookupd.subscribe();
     let levels = Arc::clone(levels);
     let set = Arc::new(move |level: &str| {
         if level == "error" {
@@ -32,7 +30,9 @@ pub(super) fn some(levels: &Arc<Mutex<Vec<String>>>) -> (Options, watch::Receive
         levels.lock().push(level.to_owned());
         Ok(())
     });
-    (Options::new(values, "Warn", set, lookupd), watched)
+    let options = Options::new(values, "Warn", set, vec!["l:4160".to_owned()]);
+    let lookupds = options.lookupds();
+    (options, lookupds)
 }
 
 #[tokio::test]
