@@ -331,6 +331,12 @@ impl Log {
         before - self.memory()
     }
 
+    /// Whether nothing is owed of any message.
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.blocks.iter().all(|block| block.owed.load(Ordering::Acquire) == 0)
+    }
+
     /// Bytes of memory that the blocks take, spare ones included.
     pub(crate) fn memory(&self) -> usize {
         let of = |block: &Block| {

@@ -25,6 +25,8 @@ mod dead_tests;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod rules_model;
+#[cfg(test)]
 mod share_tests;
 #[cfg(test)]
 mod tests;
