@@ -190,7 +190,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
     let mut signals = ending::Signals::new()?;
-    let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let hostname = hostname();
     let resolved = resolve(nsqd, &hostname, &doors)?;
     greet(&plan, &resolved);
     let options = engine::Options {
@@ -409,6 +409,10 @@ fn policies(config: &NodeConfig) -> Policies {
     let all = TopicRow { durability: config.nsqd.durability, ..TopicRow::new(Pattern::any()) };
     let rows = std::iter::once(all).chain(config.topics.iter().cloned());
     Policies::new(rows.collect(), envelope::json)
+}
+
+fn hostname() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
 }
 
 /// nsqd's: CRC-32 of the MD5 of the hostname, modulo 1024.

@@ -263,15 +263,18 @@ pub const FLAGS: &[Flag] = &[
     flag("worker-id", Kind::Bool, "", "[deprecated] use --node-id"),
 ];
 
-/// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
-const WITHOUT_EFFECT: &[&str] = &[
-    "lookupd-tcp-address",
-    "max-bytes-per-file",
-    "queue-scan-selection-count",
-    "queue-scan-worker-pool-max",
-    "sync-every",
-    "verbose",
-    "worker-id",
+/// Flags that nsqd has and that do nothing here, and why: they are accepted, and named once at start.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("lookupd-tcp-address", "nodes do not announce themselves yet"),
+    ("max-bytes-per-file", "the log has files of its own"),
+    ("queue-scan-selection-count", "timeouts are on time without a scan"),
+    ("queue-scan-worker-pool-max", "timeouts are on time without a scan"),
+    (
+        "sync-every",
+        "--durability=fsync syncs before a publish is answered, --sync-timeout bounds the rest",
+    ),
+    ("verbose", "see --log-level"),
+    ("worker-id", "see --node-id"),
 ];
 
 /// Why the flags cannot be served.
@@ -302,11 +305,11 @@ pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
     flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()
 }
 
-/// What the flags come to, and the names of those without effect.
+/// What the flags come to, and a note on each of those without effect.
 ///
 /// # Errors
 /// A flag that cannot be served.
-pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<String>), NsqdFlagError> {
     let mut node = NodeConfig::default();
     let nsqd = &mut node.nsqd;
     nsqd.tcp_address = given.text("tcp-address").unwrap_or("0.0.0.0:4150").to_owned();
@@ -330,8 +333,9 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     leveret(given, &mut node)?;
     figures::read(given, &mut node.nsqd)?;
     node.nsqd.log_prefix = Some(given.text("log-prefix").unwrap_or("[nsqd] ").to_owned());
-    let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
-    Ok((node, idle))
+    let idle = WITHOUT_EFFECT.iter().filter(|(name, _)| given.has(name));
+    let note = |(name, why): &(&str, &str)| format!("--{name} has no effect here: {why}");
+    Ok((node, idle.map(note).collect()))
 }
 
 /// nsqd's names of levels, in any case.
@@ -365,8 +369,6 @@ fn leveret(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
             return Err(NsqdFlagError::Range(words));
         }
     };
-    nsqd.topology_region = given.text("topology-region").unwrap_or_default().to_owned();
-    nsqd.topology_zone = given.text("topology-zone").unwrap_or_default().to_owned();
     let experiments = given.texts("enable-experiment");
     nsqd.topology_aware = experiments.iter().any(|name| name == TOPOLOGY_AWARE);
     Ok(())
@@ -425,7 +427,7 @@ mod tests {
     use super::*;
     use crate::cli::goflags::parse;
 
-    fn run(args: &str) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+    fn run(args: &str) -> Result<(NodeConfig, Vec<String>), NsqdFlagError> {
         let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
         configure(&parse(FLAGS, &args).unwrap())
     }
@@ -437,7 +439,8 @@ mod tests {
         assert_eq!(node.nsqd.http_address, None);
         assert_eq!(node.nsqd.msg_timeout, Duration::from_secs(5));
         assert_eq!((node.nsqd.max_msg_size, node.nsqd.node_id), (1024, Some(7)));
-        assert_eq!((node.log.level, idle), (LogLevel::Warn, vec!["sync-every"]));
+        assert_eq!((node.log.level, idle.len()), (LogLevel::Warn, 1));
+        assert!(idle[0].starts_with("--sync-every has no effect here: "), "{idle:?}");
         assert_eq!(node.nsqd.log_prefix.as_deref(), Some("[nsqd] "));
         let (node, _) = run("").unwrap();
         assert_eq!(node.nsqd.tcp_address, "0.0.0.0:4150");
@@ -480,7 +483,7 @@ mod tests {
         // Read before there is anything to configure.
         let is_early = |name| matches!(name, "version" | "config");
         for flag in FLAGS.iter().filter(|flag| !is_early(flag.name)) {
-            let is_listed = WITHOUT_EFFECT.contains(&flag.name);
+            let is_listed = WITHOUT_EFFECT.iter().any(|(name, _)| *name == flag.name);
             assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);
         }
     }

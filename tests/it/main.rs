@@ -29,6 +29,7 @@ mod limits;
 mod nsq_basics;
 mod nsq_clients;
 mod nsqd_data;
+mod nsqd_folder;
 mod nsqd_program;
 mod nsqd_start;
 mod policies;
