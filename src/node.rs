@@ -355,6 +355,7 @@ fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
         max_msg_size: nsqd.max_msg_size,
         max_body_size: nsqd.max_body_size,
         max_defer_time: nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout),
+        explain_errors: nsqd.explain_errors,
         drain_timeout: nsqd.drain_timeout,
         max_heartbeat_interval: nsqd.max_heartbeat_interval,
         max_output_buffer_size: nsqd.max_output_buffer_size,
@@ -373,6 +374,7 @@ fn server_options(config: &NodeConfig, security: &Security) -> server::Options {
             max_rdy_count: signed(nsqd.max_rdy_count),
             max_req_timeout: nsqd.max_req_timeout,
             max_defer_time: nsqd.max_defer_time,
+            explain_errors: nsqd.explain_errors,
         },
         offer: Offer {
             max_rdy_count: signed(nsqd.max_rdy_count),

@@ -38,6 +38,7 @@ pub(super) const NSQD: &Keys = &[
     "max_body_size",
     "max_channel_consumers",
     "max_defer_time",
+    "explain_errors",
     "max_deflate_level",
     "max_heartbeat_interval",
     "max_msg_size",
@@ -213,6 +214,8 @@ fn nsqd_leveret(section: &Section<'_>, config: &mut NsqdConfig, report: &mut Rep
     let field = section.get("max_defer_time");
     config.max_defer_time =
         field.and_then(|field| field.duration(Duration::ZERO..=longest, report));
+    let field = section.get("explain_errors");
+    set(&mut config.explain_errors, field.and_then(|field| field.boolean(report)));
     let field = section.get("drain_timeout");
     set(
         &mut config.drain_timeout,

@@ -135,7 +135,7 @@ fn secure(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 18] {
 }
 
 /// What nsqd does not have. An empty durability is nsqd's: what exceeds the memory queue is on disk.
-fn own(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 4] {
+fn own(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 5] {
     let durability = match nsqd.durability {
         None => "",
         Some(Durability::Memory) => "memory",
@@ -145,6 +145,7 @@ fn own(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 4] {
     let max_defer_time = nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout);
     [
         ("durability", Text(durability.to_owned())),
+        ("explain_errors", Bool(nsqd.explain_errors)),
         ("drain_timeout", OptionValue::Duration(nsqd.drain_timeout)),
         ("max_defer_time", OptionValue::Duration(max_defer_time)),
         ("min_free_bytes", count(nsqd.min_free_bytes)),
