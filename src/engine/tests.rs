@@ -1,4 +1,5 @@
 //! Tests of an engine that writes down what it owes: restarts, overflow, segments, damage.
 
+mod power;
 mod restart;
 mod rig;
