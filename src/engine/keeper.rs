@@ -53,6 +53,10 @@ fn run(engine: &Weak<Engine>, journal: &Journal) {
 
 /// Writes what is owed of the log before `cut` to segments and makes a checkpoint.
 fn move_out(engine: &Engine, journal: &Journal, cut: Lsn) -> Result<(), StorageError> {
+    let _alone = journal.keeping.lock();
+    if journal.is_closed() {
+        return Ok(());
+    }
     let wrong = |source| StorageError::Io { what: "write", path: "segment".into(), source };
     let mut writer = journal.store.segments.writer();
     let mut moved: Vec<(Arc<Topic>, u64, Home)> = Vec::new();
@@ -82,7 +86,8 @@ fn move_out(engine: &Engine, journal: &Journal, cut: Lsn) -> Result<(), StorageE
     Ok(())
 }
 
-/// Makes a checkpoint of everything that is written down, and lets the files go that it makes superfluous.
+/// Makes a checkpoint of everything that is written down, and lets the files go that it makes superfluous. Called with
+/// `keeping` locked.
 pub(super) fn checkpoint(engine: &Engine, journal: &Journal) -> Result<(), StorageError> {
     let wal_from = *journal.wal_from.lock();
     let mut topics: BTreeMap<TopicId, TopicImage> = BTreeMap::new();
@@ -98,6 +103,10 @@ pub(super) fn checkpoint(engine: &Engine, journal: &Journal) -> Result<(), Stora
             };
             topics.insert(*id, image);
         }
+    }
+    if engine.topics.read().exiting {
+        // Topics that are closed owe nothing any more as far as this can be seen.
+        return Ok(());
     }
     let image = Image { wal_from, last_topic: journal.last_topic(), topics };
     // The image is ahead of what is written: a crash between the two must find the records that it builds on.

@@ -20,6 +20,10 @@ use crate::storage::store::{Batch, RecoveredTopic, Store};
 use crate::storage::wal::record::{ChannelId, Write as _};
 use crate::storage::wal::writer::WalOptions;
 
+/// With more files of the log than this at a start, what is owed of them is moved out at once: short lives leave short files,
+/// and each start reads them all.
+const FILES_AT_START: usize = 4;
+
 impl Engine {
     /// An engine that owes what the folder of `wal` says, and writes down there what has to outlast the process.
     ///
@@ -49,6 +53,9 @@ impl Engine {
         let engine = Self::build(options, Some(Arc::clone(&journal)));
         for topic in found.topics {
             engine.adopt(topic, &journal);
+        }
+        if journal.wal().files() > FILES_AT_START {
+            journal.keeper.state.lock().cut = Some(journal.wal().end());
         }
         keeper::start(&engine, &journal).and_then(|()| loader::start(&journal)).map_err(
             |source| StorageError::Io {
@@ -124,6 +131,9 @@ impl Engine {
         for topic in lasting {
             written = written.and_then(|()| topic.write_down());
         }
+        // To the end: the keeper has nothing more to do once the journal is closed. Not before: what was written
+        // down just now may need it to make room in the log.
+        let alone = journal.keeping.lock();
         let saved = written
             .map_err(|trouble| StorageError::Io {
                 what: "write",
@@ -132,6 +142,7 @@ impl Engine {
             })
             .and_then(|()| keeper::checkpoint(self, journal));
         journal.close();
+        drop(alone);
         journal.wal().close();
         saved
     }

@@ -1,4 +1,6 @@
 //! Tests of an engine that writes down what it owes: restarts, overflow, segments, damage.
 
+mod damage;
+mod power;
 mod restart;
 mod rig;

@@ -221,10 +221,15 @@ impl Segments {
             let path = self.folder.join(name(number));
             let mut held = self.held.lock();
             held.open.remove(&number);
-            if held.damaged.contains(&number) {
-                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))?;
+            let gone = if held.damaged.contains(&number) {
+                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))
             } else {
-                self.disk.remove(&path)?;
+                self.disk.remove(&path)
+            };
+            match gone {
+                // One whose making failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
             }
             held.files.remove(&number);
         }

@@ -95,6 +95,9 @@ impl Store {
             move |error| failed(what, &folder, error)
         };
         disk.create_folder(&folder).map_err(wrong("create"))?;
+        // What is synced in a folder is lost with the folder's own name.
+        let above = folder.parent().unwrap_or_else(|| Path::new(""));
+        disk.sync_folder(above).map_err(wrong("sync the folder above"))?;
         let mut image = load(&*disk, &folder)?;
         let mut batches: BTreeMap<TopicId, BTreeMap<u64, Batch>> = BTreeMap::new();
         let found = scan(&*disk, &folder, image.wal_from, &mut |lsn, record| {

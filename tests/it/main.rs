@@ -23,6 +23,7 @@ mod bad_input;
 mod broker;
 mod chaos;
 mod compression;
+mod crash;
 mod edges;
 mod http_nsqd;
 mod limits;

@@ -76,6 +76,14 @@ pub(crate) fn numbers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// What is not there any more need not be let go of.
+fn gone_is_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 #[derive(Debug, Default)]
 struct Held {
     /// Each file's number and the position of its first record, the current one included.
@@ -140,7 +148,7 @@ impl Files {
         let file = match reused {
             Some(file) => file,
             None => {
-                let file = self.disk.create(&path)?;
+                let file = self.create_or_open(&path)?;
                 file.write_at(&header.encode(), 0)?;
                 file.sync_data()?;
                 file
@@ -152,7 +160,17 @@ impl Files {
         Ok(Current { number: header.number, file: file.into(), at: HEADER as u64 })
     }
 
+    /// A new file; or the one that an earlier try left, which found no space for its header.
+    fn create_or_open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        match self.disk.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.open(path),
+            made => made,
+        }
+    }
+
     fn reuse(&self, spare: &Path, path: &Path, header: Header) -> io::Result<Box<dyn DiskFile>> {
+        // Its old name must be gone for good before it becomes another file.
+        self.disk.sync_folder(&self.folder)?;
         let file = self.disk.open(spare)?;
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
@@ -172,14 +190,17 @@ impl Files {
                 return Ok(());
             }
             let path = self.folder.join(name(number));
-            if held.damaged.remove(&number) {
-                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))?;
-            } else if held.spares.len() < SPARES {
-                self.disk.rename(&path, &self.folder.join(spare_name(number)))?;
-                held.spares.push(number);
+            let keeps = held.spares.len() < SPARES;
+            let gone = if held.damaged.contains(&number) {
+                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))
+            } else if keeps {
+                let renamed = self.disk.rename(&path, &self.folder.join(spare_name(number)));
+                renamed.map(|()| held.spares.push(number))
             } else {
-                self.disk.remove(&path)?;
-            }
+                self.disk.remove(&path)
+            };
+            gone_is_gone(gone)?;
+            held.damaged.remove(&number);
             held.files.remove(&number);
         }
     }

@@ -65,8 +65,7 @@ pub(crate) fn scan(
         scan.damage.push(Damage { file: 0, offset: 0, missing: from..from });
     }
     let mut last_file = None;
-    for (at, &number) in numbers.iter().enumerate() {
-        let is_last = at + 1 == numbers.len();
+    for number in numbers {
         let path = folder.join(files::name(number));
         let bytes = read(disk, &path).map_err(|error| failed("read", &path, error))?;
         match Header::decode(&bytes).filter(|header| header.number == number) {
@@ -88,9 +87,11 @@ pub(crate) fn scan(
                 frames(&bytes, header, from, &mut scan, visit);
                 last_file = Some(number);
             }
-            // A file whose making was cut short: nothing was ever written behind its header.
-            None if is_last && frame::find(&bytes, 0, number).is_none() => {
+            // A file whose making was cut short: nothing was ever written behind its header. If there was something, the
+            // next file says so.
+            None if frame::find(&bytes, 0, number).is_none() => {
                 scan.files.insert(number, scan.end);
+                last_file = Some(number);
             }
             None => {
                 scan.files.insert(number, scan.end);

@@ -44,9 +44,7 @@ impl Writer {
                 break;
             }
         }
-        if !self.shared.is_poisoned.load(Ordering::Acquire) {
-            self.shared.sync();
-        }
+        self.shared.sync();
     }
 
     /// Waits for something to write and swaps it into `buffer`. Nothing once the log is closing and all is written.
@@ -93,7 +91,9 @@ impl Writer {
                 Err(error) => match Trouble::passing(&error, &self.shared.options.folder) {
                     Some(trouble) => {
                         self.shared.set_trouble(Some(trouble));
-                        self.shared.failed.store(end, Ordering::Release);
+                        // Those that came since are not to wait for space either.
+                        let all = self.shared.pending.lock().end();
+                        self.shared.failed.store(all.max(end), Ordering::Release);
                         self.shared.wake_waiters();
                         if self.pause() {
                             return false;
@@ -128,9 +128,15 @@ impl Writer {
         if self.current.at < self.shared.options.file_bytes {
             return Ok(());
         }
-        // What the files hold is in memory until it is in segments: do not run away from whoever writes those.
+        // What the files hold is in memory until it is in segments: do not run away from whoever writes those. Many starts
+        // leave many short files of which nobody has been told.
+        if self.shared.files.count() >= FILES_MAX {
+            (self.shared.turned)(first);
+        }
         let mut pending = self.shared.pending.lock();
-        while self.shared.files.count() >= FILES_MAX && !pending.closing {
+        // Whoever lets files go may need what is queued here on the disk first.
+        let goes_on = || self.shared.hurried.load(Ordering::Acquire) > 0;
+        while self.shared.files.count() >= FILES_MAX && !pending.closing && !goes_on() {
             self.shared.wake.wait_for(&mut pending, RETRY_WAIT);
         }
         drop(pending);

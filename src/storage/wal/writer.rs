@@ -69,7 +69,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn end(&self) -> Lsn {
+    pub(super) fn end(&self) -> Lsn {
         self.base + (self.bytes.len() - frame::HEADER) as u64
     }
 
@@ -103,6 +103,11 @@ pub(super) struct Shared {
     waiters: Mutex<Vec<Waiter>>,
     pub(super) unsynced: Mutex<Unsynced>,
     pub(super) sync_wake: Condvar,
+    /// How many wait for a sync without which no file can go.
+    pub(super) hurried: AtomicUsize,
+    /// Held by whoever syncs: a sync that fails is seen by one thread alone, and the other must not go on as if its own
+    /// had said something of the same bytes.
+    syncing: Mutex<()>,
     pub(super) turned: Arc<dyn Fn(Lsn) + Send + Sync>,
 }
 
@@ -158,6 +163,8 @@ impl Wal {
                 closing: false,
             }),
             sync_wake: Condvar::new(),
+            hurried: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
             turned,
             options,
         });
@@ -196,6 +203,11 @@ impl Wal {
     /// The position behind the last record.
     pub(crate) fn end(&self) -> Lsn {
         self.shared.pending.lock().end()
+    }
+
+    /// How many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.shared.files.count()
     }
 
     /// Whether a publish would be taken.
@@ -237,8 +249,11 @@ impl Wal {
     /// # Errors
     /// It cannot be.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<(), Trouble> {
+        self.shared.hurried.fetch_add(1, Ordering::AcqRel);
         self.append(Level::Synced, |_| {});
-        self.wait(lsn, Level::Synced)
+        let synced = self.wait(lsn, Level::Synced);
+        self.shared.hurried.fetch_sub(1, Ordering::AcqRel);
+        synced
     }
 
     /// Waits until the record before `lsn` is as safe as `level` says.
@@ -353,8 +368,12 @@ impl Shared {
         }
     }
 
-    /// Syncs everything that is written now. `false` if that poisoned the log.
+    /// Syncs everything that is written now. `false` if the log is poisoned.
     pub(super) fn sync(&self) -> bool {
+        let _only = self.syncing.lock();
+        if self.is_poisoned.load(Ordering::Acquire) {
+            return false;
+        }
         let written = self.written.load(Ordering::Acquire);
         if self.synced.load(Ordering::Acquire) >= written {
             return true;
@@ -407,7 +426,7 @@ impl Shared {
             since_sync += step;
             if since_sync >= self.options.sync_interval {
                 since_sync = Duration::ZERO;
-                if self.is_poisoned.load(Ordering::Acquire) || !self.sync() {
+                if !self.sync() {
                     return;
                 }
             }
