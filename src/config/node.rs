@@ -145,7 +145,7 @@ impl Default for NsqdConfig {
             mem_queue_size: 10_000,
             durability: None,
             sync_timeout: Duration::from_secs(2),
-            min_free_bytes: 0,
+            min_free_bytes: 16 << 20,
             msg_timeout: Duration::from_secs(60),
             max_msg_timeout: Duration::from_secs(15 * 60),
             max_msg_size: 1024 * 1024,

@@ -128,6 +128,21 @@ impl Files {
         self.disk.free_bytes(&self.folder)
     }
 
+    /// The position of the newest file's first record.
+    pub(crate) fn newest(&self) -> Option<Lsn> {
+        self.held.lock().files.last_key_value().map(|(_, first)| *first)
+    }
+
+    /// Gives up the files that are kept for reuse.
+    pub(crate) fn drop_spares(&self) {
+        let spares = std::mem::take(&mut self.held.lock().spares);
+        for number in spares {
+            if let Err(error) = self.disk.remove(&self.folder.join(spare_name(number))) {
+                tracing::debug!(%error, "an old log file is not deleted");
+            }
+        }
+    }
+
     /// How many files there are.
     pub(crate) fn count(&self) -> usize {
         self.held.lock().files.len()

@@ -16,6 +16,8 @@ const LAZY_WAIT: Duration = Duration::from_millis(100);
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// A buffer larger than this is given back to the allocator.
 const BUFFER_KEPT: usize = 16 << 20;
+/// Bytes after which the disk's free space is looked at again, so that a reserve is not overrun in a second.
+const LOOK_BYTES: u64 = 4 << 20;
 /// Files that may wait to be released before no more is written.
 const FILES_MAX: usize = 12;
 
@@ -23,6 +25,8 @@ const FILES_MAX: usize = 12;
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) current: Current,
+    /// Bytes written since the disk's free space was looked at.
+    pub(super) unlooked: u64,
 }
 
 impl Writer {
@@ -83,6 +87,11 @@ impl Writer {
             match wrote {
                 Ok(()) => {
                     self.current.at += frame.len() as u64;
+                    self.unlooked += frame.len() as u64;
+                    if self.unlooked > LOOK_BYTES {
+                        self.unlooked = 0;
+                        self.shared.look_at_space();
+                    }
                     if self.shared.failed.load(Ordering::Acquire) > 0 {
                         self.recovered();
                     }

@@ -168,7 +168,7 @@ impl Wal {
             turned,
             options,
         });
-        let writing = Writer { shared: Arc::clone(&shared), current };
+        let writing = Writer { shared: Arc::clone(&shared), current, unlooked: 0 };
         let syncing = Arc::clone(&shared);
         let threads = vec![
             std::thread::Builder::new().name("log".into()).spawn(move || writing.run())?,
@@ -411,9 +411,20 @@ impl Shared {
         }
     }
 
+    /// Has everything given up that is not needed, while there is too little space.
+    fn make_room(&self) {
+        if matches!(&*self.trouble.lock(), Some(Trouble::Reserve { .. } | Trouble::NoSpace { .. }))
+        {
+            self.files.drop_spares();
+            if let Some(first) = self.files.newest() {
+                (self.turned)(first);
+            }
+        }
+    }
+
     fn sync_loop(&self) {
         let step = self.options.sync_interval.clamp(Duration::from_millis(1), SPACE_WAIT);
-        let mut since_sync = Duration::ZERO;
+        let (mut since_sync, mut since_look) = (Duration::ZERO, Duration::ZERO);
         self.look_at_space();
         loop {
             let mut unsynced = self.unsynced.lock();
@@ -423,6 +434,11 @@ impl Shared {
             self.sync_wake.wait_for(&mut unsynced, step);
             drop(unsynced);
             self.look_at_space();
+            since_look += step;
+            if since_look >= SPACE_WAIT {
+                since_look = Duration::ZERO;
+                self.make_room();
+            }
             since_sync += step;
             if since_sync >= self.options.sync_interval {
                 since_sync = Duration::ZERO;
