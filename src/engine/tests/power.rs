@@ -133,6 +133,8 @@ struct Machine {
     told: BTreeMap<u32, Told>,
     channels: [BTreeSet<usize>; TOPICS.len()],
     next: u32,
+    /// A sync may have failed: nobody knows what of it the disk has, whatever reads say until the power goes.
+    is_doubtful: bool,
 }
 
 fn id_of(body: &str) -> Option<u32> {
@@ -143,7 +145,16 @@ impl Machine {
     fn new(durability: Durability) -> Self {
         let (disk, channels) = (SimDisk::new(ROOM), Default::default());
         let (consumers, told) = (BTreeMap::new(), BTreeMap::new());
-        Self { disk, durability, engine: None, consumers, told, channels, next: 0 }
+        Self {
+            disk,
+            durability,
+            engine: None,
+            consumers,
+            told,
+            channels,
+            next: 0,
+            is_doubtful: false,
+        }
     }
 
     fn open(&mut self) {
@@ -315,7 +326,10 @@ impl Machine {
                     self.reached(Safety::Firm);
                 }
             }
-            Op::Fail { call, passes } => self.disk.fail(Some(call), passes, Errno::IO),
+            Op::Fail { call, passes } => {
+                self.is_doubtful |= call == Call::Sync;
+                self.disk.fail(Some(call), passes, Errno::IO);
+            }
             Op::Full => self.disk.set_capacity(0),
             Op::Space => self.heal(),
             Op::Cut(passes) => self.disk.cut_power(passes),
@@ -339,6 +353,7 @@ impl Machine {
     }
 
     fn end(&mut self, end: End) -> Result<(), TestCaseError> {
+        let end = if std::mem::take(&mut self.is_doubtful) { End::Power(3) } else { end };
         if !matches!(end, End::Power(_)) {
             self.disk.calm();
         }

@@ -123,6 +123,14 @@ impl Files {
         Ok(Self { disk, folder, held: Mutex::new(Held { files, spares, damaged }) })
     }
 
+    /// Makes safe what earlier lives wrote and may not have synced: what is written from now on builds on it.
+    pub(crate) fn sync_all(&self) -> io::Result<()> {
+        let numbers: Vec<u64> = self.held.lock().files.keys().copied().collect();
+        numbers
+            .into_iter()
+            .try_for_each(|number| self.disk.open(&self.folder.join(name(number)))?.sync_data())
+    }
+
     /// Bytes that may still be written on the disk.
     pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes(&self.folder)

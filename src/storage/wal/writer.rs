@@ -135,6 +135,7 @@ impl Wal {
     ) -> io::Result<Self> {
         let (held, damaged) = (scan.files.clone(), scan.damaged_files());
         let files = Files::new(disk, options.folder.clone(), held, damaged)?;
+        files.sync_all()?;
         let first = first.max(scan.end);
         let header = Header { number: scan.next_file, first, previous_end: scan.end };
         let current = files.create(header)?;
