@@ -129,6 +129,7 @@ fn sizes(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
     size("max-rdy-count", &mut nsqd.max_rdy_count)?;
     size("max-output-buffer-size", &mut nsqd.max_output_buffer_size)?;
     size("mem-queue-size", &mut nsqd.mem_queue_size)?;
+    size("min-free-bytes", &mut nsqd.min_free_bytes)?;
     let mut consumers = u64::from(nsqd.max_channel_consumers);
     size("max-channel-consumers", &mut consumers)?;
     nsqd.max_channel_consumers = u32::try_from(consumers).unwrap_or(u32::MAX);

@@ -162,6 +162,12 @@ pub const FLAGS: &[Flag] = &[
         "number of messages to keep in memory (per topic/channel)",
     ),
     flag(
+        "min-free-bytes",
+        Kind::Int,
+        "16777216",
+        "[leveret] refuse what has to be written down while the disk has less free space",
+    ),
+    flag(
         "min-output-buffer-timeout",
         Kind::Duration,
         "25ms",
