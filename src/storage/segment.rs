@@ -176,13 +176,7 @@ impl Segments {
     pub(crate) fn read(&self, home: Home) -> io::Result<(TopicId, BlockData)> {
         let file = self.file(home.file)?;
         let mut bytes = vec![0; home.length as usize];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, home.offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
+        file.read_at(&mut bytes, home.offset)?;
         decode(&bytes).ok_or_else(|| {
             self.held.lock().damaged.insert(home.file);
             let text = format!("{} is damaged at byte {}", name(home.file), home.offset);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::StorageError;
 use super::checkpoint;
-use super::disk::Disk;
+use super::disk::{Disk, read_whole};
 use super::image::{Image, TopicImage};
 use super::io::failed;
 use super::ranges::RangeSet;
@@ -119,22 +119,25 @@ impl Store {
         Ok((Self { wal, segments, disk, folder }, recovered))
     }
 
-    /// Replaces the checkpoint, then lets go of the files that it makes superfluous.
+    fn replace(&self, path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
+        match self.disk.remove(draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.create(draft)?;
+        file.write_at(bytes, 0)?;
+        file.sync_data()?;
+        self.disk.rename(draft, path)?;
+        self.disk.sync_folder(&self.folder)
+    }
+
+    /// Replaces the checkpoint and its copy, then lets go of the files that it makes superfluous.
     pub(crate) fn save(&self, image: &Image) -> Result<(), StorageError> {
-        let (path, draft) =
-            (self.folder.join(checkpoint::FILE), self.folder.join(checkpoint::DRAFT));
-        let replace = || {
-            match self.disk.remove(&draft) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let file = self.disk.create(&draft)?;
-            file.write_at(&checkpoint::encode(image), 0)?;
-            file.sync_data()?;
-            self.disk.rename(&draft, &path)?;
-            self.disk.sync_folder(&self.folder)
-        };
-        replace().map_err(|error| failed("write", &path, error))?;
+        let bytes = checkpoint::encode(image);
+        for file in checkpoint::FILES {
+            let (path, draft) = (self.folder.join(file), self.folder.join(checkpoint::DRAFT));
+            self.replace(&path, &draft, &bytes).map_err(|error| failed("write", &path, error))?;
+        }
         let homes = image.topics.values().flat_map(|topic| &topic.homes);
         let needed = homes.map(|home| home.home.file).collect();
         self.segments
@@ -144,31 +147,29 @@ impl Store {
     }
 }
 
+/// The image of the first checkpoint that is whole; nothing if there is none at all.
 fn load(disk: &dyn Disk, folder: &Path) -> Result<Image, StorageError> {
-    let path = folder.join(checkpoint::FILE);
-    let file = match disk.open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Image::default()),
-        Err(error) => return Err(failed("open", &path, error)),
-    };
-    let read = || {
-        let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, filled as u64)? {
-                0 => break,
-                read => filled += read,
+    let mut damaged = None;
+    for file in checkpoint::FILES {
+        let path = folder.join(file);
+        let bytes = match read_whole(disk, &path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed("read", &path, error)),
+        };
+        if let Some(image) = checkpoint::decode(&bytes) {
+            if let Some(error) = damaged {
+                tracing::error!(%error, instead = %path.display(), "a copy is used");
             }
+            return Ok(image);
         }
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| failed("read", &path, error))?;
-    checkpoint::decode(&bytes).ok_or_else(|| StorageError::Damaged {
-        path: path.clone(),
-        offset: 0,
-        reason: "its checksum is wrong or it is of another version".into(),
-    })
+        damaged.get_or_insert_with(|| StorageError::Damaged {
+            path: path.clone(),
+            offset: 0,
+            reason: "its checksum is wrong or it is of another version".into(),
+        });
+    }
+    damaged.map_or_else(|| Ok(Image::default()), Err)
 }
 
 fn keep_bodies(batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>, record: &Record<'_>) {

@@ -102,20 +102,15 @@ fn holds(which: Index, at: Index, what: Harm) -> Result<(), TestCaseError> {
     let names = files(&disk);
     let name = &names[which.index(names.len())];
     harm(&disk, name, at, what);
-    let engine = match open(&disk) {
-        Ok(engine) => engine,
-        Err(error) => {
-            // Without it nobody knows what is owed: an operator has to decide.
-            prop_assert!(name == "checkpoint.dat", "{name}: {error}");
-            prop_assert!(error.to_string().contains("checkpoint.dat"), "{error}");
-            return Ok(());
-        }
-    };
+    let engine = open(&disk).map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
     let came = drain(&engine)?;
     prop_assert!(came.is_sorted_by(|one, next| one < next), "{came:?}");
     let lost: Vec<usize> = (0..MESSAGES).filter(|number| !came.contains(number)).collect();
     let is_run = lost.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     prop_assert!(is_run, "{name}, {what:?}: {lost:?} are lost, which were not all in one place");
+    if name.starts_with("checkpoint") {
+        prop_assert!(lost.is_empty(), "{name}: {lost:?} are lost although there is a copy");
+    }
     if name.starts_with("wal-") && matches!(what, Harm::Flip(_)) {
         prop_assert!(lost.len() <= 1, "{name}: {lost:?} are lost with one frame");
     }
@@ -136,6 +131,17 @@ fn holds(which: Index, at: Index, what: Harm) -> Result<(), TestCaseError> {
     }
     crash(engine);
     Ok(())
+}
+
+/// Without either nobody knows what is owed: an operator has to decide.
+#[tokio::test]
+async fn with_both_checkpoints_damaged_it_does_not_start() {
+    let disk = filled();
+    for name in ["checkpoint.dat", "checkpoint-copy.dat"] {
+        disk.damage(&Path::new(FOLDER).join(name), |bytes| bytes[20] ^= 1);
+    }
+    let error = open(&disk).unwrap_err().to_string();
+    assert!(error.contains("/log/checkpoint.dat"), "{error}");
 }
 
 proptest! {

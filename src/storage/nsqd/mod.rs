@@ -26,7 +26,7 @@ pub use problem::{Damage, Problem};
 pub use reader::QueueReader;
 
 use super::StorageError;
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::io::failed;
 use crate::names::MessageId;
 
@@ -45,14 +45,7 @@ pub struct Message {
 
 /// The whole file, or `None` if it is not there.
 fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    let read = || {
-        let file = disk.open(path)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(std::io::Error::other)?];
-        let count = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(count);
-        Ok(bytes)
-    };
-    match read() {
+    match disk::read_whole(disk, path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(failed("read", path, error)),

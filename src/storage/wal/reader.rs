@@ -5,10 +5,9 @@
 //! for it, are damage: the rest is read all the same, and what is missing is said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 
-use super::super::disk::Disk;
+use super::super::disk::{Disk, read_whole};
 use super::super::error::StorageError;
 use super::super::io::failed;
 use super::Lsn;
@@ -67,7 +66,7 @@ pub(crate) fn scan(
     let mut last_file = None;
     for number in numbers {
         let path = folder.join(files::name(number));
-        let bytes = read(disk, &path).map_err(|error| failed("read", &path, error))?;
+        let bytes = read_whole(disk, &path).map_err(|error| failed("read", &path, error))?;
         match Header::decode(&bytes).filter(|header| header.number == number) {
             Some(header) => {
                 scan.files.insert(number, header.first);
@@ -103,21 +102,6 @@ pub(crate) fn scan(
         }
     }
     Ok(scan)
-}
-
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
-    let file = disk.open(path)?;
-    let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 /// Reads one file's frames.
