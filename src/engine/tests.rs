@@ -1,6 +1,8 @@
 //! Tests of an engine that writes down what it owes: restarts, overflow, segments, damage.
 
 mod damage;
+mod format;
 mod power;
+mod replay;
 mod restart;
 mod rig;
