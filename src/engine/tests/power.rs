@@ -184,8 +184,8 @@ impl Machine {
     }
 
     /// What became of the last `count` messages.
-    fn published(&mut self, count: usize, accepted: Result<Accepted, PublishError>) {
-        let Ok(Accepted::Logged(mark)) = accepted else {
+    fn published(&mut self, count: usize, accepted: &Result<Accepted, PublishError>) {
+        let &Ok(Accepted::Logged(mark)) = accepted else {
             // Refused at once: never to be seen.
             for _ in 0..count {
                 self.told.pop_last();
@@ -262,6 +262,15 @@ impl Machine {
         }
     }
 
+    fn requeue(&mut self, place: Place, later: bool) {
+        if let Some((consumer, got)) = self.consumers.get_mut(&place)
+            && let Some(message) = got.pop()
+        {
+            let delay = if later { HOUR } else { Duration::ZERO };
+            consumer.settle(clock::now()).requeue(&message.id, delay).unwrap_or_default();
+        }
+    }
+
     fn act(&mut self, op: &Op) -> Result<(), TestCaseError> {
         let engine = self.engine();
         let topic = |at: usize| engine.topic(TOPICS[at]).unwrap();
@@ -270,23 +279,16 @@ impl Machine {
             Op::Publish { topic: at, count, size } => {
                 let bodies: Vec<String> = (0..count).map(|_| self.mint(at, size, false)).collect();
                 let bodies = bodies.iter().map(|body| body.as_bytes());
-                self.published(count, topic(at).publish(bodies, &Arc::default()));
+                self.published(count, &topic(at).publish(bodies, &Arc::default()));
             }
             Op::Defer { topic: at } => {
                 let body = self.mint(at, 20, true);
                 let accepted = topic(at).publish_deferred(body.as_bytes(), HOUR, &Arc::default());
-                self.published(1, accepted);
+                self.published(1, &accepted);
             }
             Op::Pull(place, count) => self.pull(place, count)?,
             Op::Finish(place, count) => self.finish(place, count),
-            Op::Requeue(place, later) => {
-                if let Some((consumer, got)) = self.consumers.get_mut(&place)
-                    && let Some(message) = got.pop()
-                {
-                    let delay = if later { HOUR } else { Duration::ZERO };
-                    consumer.settle(clock::now()).requeue(&message.id, delay).unwrap_or_default();
-                }
-            }
+            Op::Requeue(place, later) => self.requeue(place, later),
             Op::Leave(place) => drop(self.consumers.remove(&place)),
             Op::Create(place) => {
                 topic(place.0).channel(CHANNELS[place.1]).unwrap();
@@ -410,7 +412,7 @@ impl Machine {
                 if own.contains(id) || !channels.is_empty() {
                     // A FIN that was lost is none.
                     let mut finished = told.finished.clone();
-                    finished.retain(|channel, _| !channels.contains(channel));
+                    finished.retain(|channel, _| !own.contains(id) && !channels.contains(channel));
                     let now = Told {
                         safety: Safety::Firm,
                         // In a topic that is paused the channels that are there have yet to get it.
