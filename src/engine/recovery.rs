@@ -69,7 +69,7 @@ impl Engine {
 
     /// Makes a topic as it was found.
     fn adopt(&self, found: RecoveredTopic, journal: &Arc<Journal>) {
-        let RecoveredTopic { id, image, batches, lost } = found;
+        let RecoveredTopic { id, mut image, batches, lost } = found;
         for range in &lost {
             tracing::error!(
                 topic = image.name,
@@ -78,6 +78,10 @@ impl Engine {
             );
         }
         let topic = self.make(image.name.as_str().into(), image.next);
+        // What is configured now holds: retention may have come or gone since.
+        if !topic.retains() {
+            image.retained = None;
+        }
         let owed = image.owed();
         let mut feed = topic.write();
         feed.journal = Some(Entry {
@@ -100,6 +104,9 @@ impl Engine {
         feed.paused = image.paused;
         feed.retained =
             image.retained.as_ref().map(|kept| kept.first().unwrap_or_else(|| feed.log.next()));
+        if topic.retains() && feed.retained.is_none() {
+            feed.begin_retention();
+        }
         let held = image.held.iter();
         feed.held =
             held.map(|(&seq, &delay)| Held { seq, delay: Duration::from_nanos(delay) }).collect();

@@ -108,7 +108,8 @@ impl Store {
         let segments = Segments::open(Arc::clone(&disk), &folder).map_err(wrong("list"))?;
         let wal = Wal::open(Arc::clone(&disk), options, &found, first, turned)
             .map_err(wrong("write to"))?;
-        let Image { wal_from, last_topic, topics } = image;
+        let Image { wal_from, last_topic, mut topics } = image;
+        forget_replaced(&mut topics);
         let topics = topics.into_iter().map(|(id, image)| {
             let batches = batches.remove(&id).unwrap_or_default();
             let never_written = found.damage.is_empty();
@@ -170,6 +171,15 @@ fn load(disk: &dyn Disk, folder: &Path) -> Result<Image, StorageError> {
         });
     }
     damaged.map_or_else(|| Ok(Image::default()), Err)
+}
+
+/// A topic that is made anew was deleted before, even if the record of that is lost with a part of the log.
+fn forget_replaced(topics: &mut BTreeMap<TopicId, TopicImage>) {
+    let mut newest: BTreeMap<String, TopicId> = BTreeMap::new();
+    for (id, topic) in &*topics {
+        newest.insert(topic.name.clone(), *id);
+    }
+    topics.retain(|id, topic| newest.get(&topic.name) == Some(id));
 }
 
 fn keep_bodies(batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>, record: &Record<'_>) {

@@ -35,6 +35,7 @@ mod nsqd_program;
 mod nsqd_start;
 mod policies;
 mod recovery;
+mod replay;
 mod routes_deliver;
 mod routes_publish;
 mod tls;

@@ -3,6 +3,8 @@
 //! A message is *written* once a publish behind it was answered, and *firm* once it is synced: with durability `fsync` that is
 //! the same. The end of the process must leave what is written, the loss of power what is firm.
 
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
+use self::work::{CHANNELS, End, Op, Place, TOPICS, lives};
 use super::rig::{Got, crash, pull, subscribe, wait_for};
 use crate::clock;
 use crate::engine::policy::Durability;
@@ -18,88 +21,9 @@ use crate::engine::{Accepted, Consumer, Engine, Options, Outcome, PublishError};
 use crate::storage::sim::{Call, Dice, SimDisk};
 use crate::storage::wal::writer::WalOptions;
 
-const TOPICS: [&str; 2] = ["one", "two"];
-const CHANNELS: [&str; 2] = ["a", "b"];
 const HOUR: Duration = Duration::from_secs(3600);
 /// Room enough.
 const ROOM: u64 = 1 << 30;
-
-type Place = (usize, usize);
-
-#[derive(Clone, Debug)]
-enum Op {
-    Publish {
-        topic: usize,
-        count: usize,
-        size: usize,
-    },
-    Defer {
-        topic: usize,
-    },
-    Pull(Place, u64),
-    Finish(Place, usize),
-    Requeue(Place, bool),
-    Leave(Place),
-    Create(Place),
-    Delete(Place),
-    Empty(Place),
-    EmptyTopic(usize),
-    DeleteTopic(usize),
-    Pause(usize, bool),
-    PauseChannel(Place, bool),
-    Sync,
-    /// A call fails, and the log with it.
-    Fail {
-        call: Call,
-        passes: u64,
-    },
-    Full,
-    Space,
-    /// The power goes after so many calls.
-    Cut(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Power(u64),
-    Killed,
-    Stopped,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let topic = || 0..TOPICS.len();
-    let place = || (0..TOPICS.len(), 0..CHANNELS.len());
-    let call = prop_oneof![Just(Call::Write), Just(Call::Sync)];
-    prop_oneof![
-        12 => (topic(), 1..5_usize, 0..900_usize)
-            .prop_map(|(topic, count, size)| Op::Publish { topic, count, size }),
-        2 => topic().prop_map(|topic| Op::Defer { topic }),
-        6 => (place(), 1..9_u64).prop_map(|(place, count)| Op::Pull(place, count)),
-        6 => (place(), 1..9_usize).prop_map(|(place, count)| Op::Finish(place, count)),
-        2 => (place(), any::<bool>()).prop_map(|(place, later)| Op::Requeue(place, later)),
-        1 => place().prop_map(Op::Leave),
-        4 => place().prop_map(Op::Create),
-        1 => place().prop_map(Op::Delete),
-        1 => place().prop_map(Op::Empty),
-        1 => topic().prop_map(Op::EmptyTopic),
-        1 => topic().prop_map(Op::DeleteTopic),
-        1 => (topic(), any::<bool>()).prop_map(|(topic, paused)| Op::Pause(topic, paused)),
-        1 => (place(), any::<bool>()).prop_map(|(place, paused)| Op::PauseChannel(place, paused)),
-        2 => Just(Op::Sync),
-        1 => (call, 0..8_u64).prop_map(|(call, passes)| Op::Fail { call, passes }),
-        1 => Just(Op::Full),
-        2 => Just(Op::Space),
-        1 => (0..40_u64).prop_map(Op::Cut),
-    ]
-}
-
-fn end() -> impl Strategy<Value = End> {
-    prop_oneof![
-        4 => any::<u64>().prop_map(End::Power),
-        1 => Just(End::Killed),
-        1 => Just(End::Stopped)
-    ]
-}
 
 /// How sure something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,8 +108,8 @@ impl Machine {
     }
 
     /// What became of the last `count` messages.
-    fn published(&mut self, count: usize, accepted: Result<Accepted, PublishError>) {
-        let Ok(Accepted::Logged(mark)) = accepted else {
+    fn published(&mut self, count: usize, accepted: &Result<Accepted, PublishError>) {
+        let &Ok(Accepted::Logged(mark)) = accepted else {
             // Refused at once: never to be seen.
             for _ in 0..count {
                 self.told.pop_last();
@@ -262,6 +186,15 @@ impl Machine {
         }
     }
 
+    fn requeue(&mut self, place: Place, later: bool) {
+        if let Some((consumer, got)) = self.consumers.get_mut(&place)
+            && let Some(message) = got.pop()
+        {
+            let delay = if later { HOUR } else { Duration::ZERO };
+            consumer.settle(clock::now()).requeue(&message.id, delay).unwrap_or_default();
+        }
+    }
+
     fn act(&mut self, op: &Op) -> Result<(), TestCaseError> {
         let engine = self.engine();
         let topic = |at: usize| engine.topic(TOPICS[at]).unwrap();
@@ -270,23 +203,16 @@ impl Machine {
             Op::Publish { topic: at, count, size } => {
                 let bodies: Vec<String> = (0..count).map(|_| self.mint(at, size, false)).collect();
                 let bodies = bodies.iter().map(|body| body.as_bytes());
-                self.published(count, topic(at).publish(bodies, &Arc::default()));
+                self.published(count, &topic(at).publish(bodies, &Arc::default()));
             }
             Op::Defer { topic: at } => {
                 let body = self.mint(at, 20, true);
                 let accepted = topic(at).publish_deferred(body.as_bytes(), HOUR, &Arc::default());
-                self.published(1, accepted);
+                self.published(1, &accepted);
             }
             Op::Pull(place, count) => self.pull(place, count)?,
             Op::Finish(place, count) => self.finish(place, count),
-            Op::Requeue(place, later) => {
-                if let Some((consumer, got)) = self.consumers.get_mut(&place)
-                    && let Some(message) = got.pop()
-                {
-                    let delay = if later { HOUR } else { Duration::ZERO };
-                    consumer.settle(clock::now()).requeue(&message.id, delay).unwrap_or_default();
-                }
-            }
+            Op::Requeue(place, later) => self.requeue(place, later),
             Op::Leave(place) => drop(self.consumers.remove(&place)),
             Op::Create(place) => {
                 topic(place.0).channel(CHANNELS[place.1]).unwrap();
@@ -410,7 +336,7 @@ impl Machine {
                 if own.contains(id) || !channels.is_empty() {
                     // A FIN that was lost is none.
                     let mut finished = told.finished.clone();
-                    finished.retain(|channel, _| !channels.contains(channel));
+                    finished.retain(|channel, _| !own.contains(id) && !channels.contains(channel));
                     let now = Told {
                         safety: Safety::Firm,
                         // In a topic that is paused the channels that are there have yet to get it.
@@ -492,10 +418,6 @@ fn keeps_its_promise(
     }
     crash(machine.engine.take().unwrap());
     Ok(())
-}
-
-fn lives() -> impl Strategy<Value = Vec<(Vec<Op>, End)>> {
-    prop::collection::vec((prop::collection::vec(op(), 1..40), end()), 1..4)
 }
 
 proptest! {

@@ -46,6 +46,7 @@ impl Drop for Rig {
 }
 
 /// Ends the engine without a word to its store but what was written before.
+#[track_caller]
 pub(super) fn crash(engine: Arc<Engine>) {
     let journal = Arc::clone(engine.journal().unwrap());
     drop(engine);
@@ -59,6 +60,7 @@ pub(super) fn stop(engine: Arc<Engine>) {
     crash(engine);
 }
 
+#[track_caller]
 pub(super) fn wait_for(mut is_so: impl FnMut() -> bool) {
     let start = clock::now();
     while !is_so() {
