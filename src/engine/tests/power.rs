@@ -351,6 +351,9 @@ impl Machine {
                         ..told.clone()
                     };
                     found.insert(*id, now);
+                } else {
+                    // Nobody is owed it as far as is known now: it need not come, and harms nobody if it does.
+                    found.insert(*id, Told { gone: true, ..told.clone() });
                 }
             }
             self.channels[at] = owed.into_keys().collect();
