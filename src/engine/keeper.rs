@@ -10,7 +10,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Engine;
-use super::channel::READ_AHEAD_BLOCKS;
 use super::feed::Feed;
 use super::journal::{Entry, Journal};
 use super::topic::Topic;
@@ -194,11 +193,8 @@ impl Topic {
     /// Gives up the memory of messages that segments have and that no channel is near.
     pub(super) fn send_away(&self) {
         let mut feed = self.write();
-        let near: Vec<Range<u64>> = feed
-            .channels
-            .iter()
-            .map(|channel| feed.log.ahead(channel.cursor(), READ_AHEAD_BLOCKS))
-            .collect();
+        let near: Vec<Range<u64>> =
+            feed.channels.iter().flat_map(|channel| channel.near(&feed.log)).collect();
         feed.log.send_away(&near);
     }
 }

@@ -39,8 +39,9 @@ fn load(journal: &Journal, topic: &Topic, base: u64) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    topic.send_away();
+    // Those who waited for it first: what they still wait for stays.
     topic.rouse();
+    topic.send_away();
     Ok(())
 }
 

@@ -76,7 +76,7 @@ pub struct Offer {
 }
 
 /// Blocks that are read back from disk before a consumer comes to them.
-pub(super) const READ_AHEAD_BLOCKS: usize = 8;
+const READ_AHEAD_BLOCKS: usize = 8;
 
 /// Why a SUB was refused. The texts follow nsqd's `E_SUB_FAILED SUB failed `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -427,6 +427,15 @@ impl Channel {
     /// See [`State::cursor`]. Called with the feed's lock held.
     pub(super) fn cursor(&self) -> u64 {
         self.inner.lock().state.cursor()
+    }
+
+    /// Where it reads: ahead of its cursor, and the message that it waits for, which may be anywhere behind that. Called
+    /// with the feed's lock held.
+    pub(super) fn near(&self, log: &Log) -> [Range<u64>; 2] {
+        let inner = self.inner.lock();
+        let cursor = inner.state.cursor();
+        let blocked = inner.state.blocked.unwrap_or(cursor);
+        [log.ahead(cursor, READ_AHEAD_BLOCKS), blocked..blocked + 1]
     }
 
     /// See [`State::detach`]. Called with the feed's lock held; the claims are the caller's to give back.

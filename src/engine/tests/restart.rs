@@ -172,6 +172,50 @@ async fn a_backlog_moves_to_segments_and_is_read_back_in_order() {
     assert_eq!(engine.journal().unwrap().store.segments.count(), 0, "consumed files are deleted");
 }
 
+/// What came back lies behind everybody's cursor: its block must stay until it is delivered, however many others are read.
+#[tokio::test]
+async fn what_came_back_is_read_back_while_others_read_elsewhere() {
+    const MESSAGES: usize = 24_000;
+    let mut rig = Rig::new("came-back", Some(Durability::Disk));
+    rig.file_bytes = 1 << 20;
+    let engine = rig.start();
+    let topic = engine.topic("t").unwrap();
+    let others = ["d0", "d1", "d2", "d3"];
+    for name in others.iter().chain(&["c"]) {
+        topic.channel(name).unwrap();
+    }
+    fill(&engine, &["t"], MESSAGES);
+    for (at, name) in others.iter().enumerate() {
+        let consumer = subscribe(&topic, name);
+        let got = pull_all(&consumer, MESSAGES / 4 * at + 1);
+        finish(&consumer, &got);
+    }
+    let consumer = subscribe(&topic, "c");
+    let got = pull_all(&consumer, MESSAGES);
+    let (back, done): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| number(got) % 200 == 0);
+    finish(&consumer, &done);
+    let mut settling = consumer.settle(crate::clock::now());
+    for got in &back {
+        settling.requeue(&got.id, Duration::ZERO).unwrap();
+    }
+    drop(settling);
+    publish(&engine, "t", &["24000-"]);
+    drop((consumer, topic));
+    crash(engine);
+
+    let engine = rig.start();
+    let topic = engine.topic("t").unwrap();
+    let readers: Vec<_> = others.iter().map(|name| subscribe(&topic, name)).collect();
+    for reader in &readers {
+        pull_all(reader, 100);
+    }
+    let consumer = subscribe(&topic, "c");
+    let again = pull_all(&consumer, back.len() + 1);
+    let mut numbers: Vec<usize> = again.iter().map(number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..=MESSAGES).step_by(200).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn many_short_lives_do_not_fill_the_log_with_files() {
     let mut rig = Rig::new("short-lives", Some(Durability::Disk));
