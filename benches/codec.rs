@@ -13,8 +13,10 @@ const LIMITS: Limits = Limits {
     max_body_size: 5 * 1024 * 1024,
     max_rdy_count: 2500,
     max_req_timeout: Duration::from_secs(3600),
+    max_defer_time: None,
 };
-const GATE: Gate = Gate { phase: Phase::Subscribed, heartbeats: true };
+const GATE: Gate =
+    Gate { phase: Phase::Subscribed, heartbeats: true, lacks_tls: false, judges_mpub: false };
 /// Commands or frames in one buffer: about what a read brings.
 const BURST: usize = 200;
 

@@ -70,8 +70,8 @@ impl Rig {
         let (mut stream, served) = duplex(buffer);
         let stop = watch::Sender::new(false);
         let engine = Engine::new(engine::Options::default());
-        let serving =
-            conn::run(served, "127.0.0.1:1".into(), engine, Arc::new(options()), stop.subscribe());
+        let host = conn::Host { engine, options: Arc::new(options()), stop: stop.subscribe() };
+        let serving = conn::run(served, "127.0.0.1:1".into(), host, Arc::default());
         drop(crate::task::spawn("conn", serving));
         let began = clock::now();
         stream.write_all(said).await.unwrap();
