@@ -229,8 +229,10 @@ impl Parser {
         limits: &Limits,
         ended: bool,
     ) -> Result<(Command<'a>, usize), Halt> {
-        if let Some(id) = plain_fin(buffer, gate) {
-            return Ok((Command::Fin(id), PLAIN_FIN));
+        if gate.phase != Phase::Init
+            && let Some(id) = reader::plain_fin(buffer)
+        {
+            return Ok((Command::Fin(id), reader::PLAIN_FIN));
         }
         let window = buffer.get(..LINE_MAX).unwrap_or(buffer);
         let unseen = window.get(self.scanned..).unwrap_or_default();
@@ -389,18 +391,6 @@ fn valid_name(name: &[u8]) -> Option<&str> {
 
 fn raw_id(id: &[u8]) -> Result<RawId<'_>, Fault> {
     id.try_into().map_err(|_| invalid("invalid message ID"))
-}
-
-/// Bytes of a FIN as nearly every client writes it.
-const PLAIN_FIN: usize = 4 + MessageId::LEN + 1;
-
-/// The id of a plain FIN at the start of `buffer`: half of all that consumers send. Anything unusual goes the long way.
-fn plain_fin(buffer: &[u8], gate: Gate) -> Option<RawId<'_>> {
-    let id = buffer.strip_prefix(b"FIN ")?.first_chunk()?;
-    let is_plain = buffer.get(PLAIN_FIN - 1) == Some(&b'\n')
-        && gate.phase != Phase::Init
-        && id.iter().all(u8::is_ascii_alphanumeric);
-    is_plain.then_some(id)
 }
 
 /// FIN or TOUCH.
