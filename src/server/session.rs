@@ -321,14 +321,18 @@ impl Session {
         &mut self,
         publisher: Publisher,
         name: &str,
-        publish: impl FnOnce(&Topic, &Arc<Signal>) -> Result<Accepted, PublishError>,
+        publish: impl Fn(&Topic, &Arc<Signal>) -> Result<Accepted, PublishError>,
         messages: u64,
     ) {
-        let accepted = self.topic(name).and_then(|topic| {
-            let accepted = publish(&topic, &self.signal)?;
+        let mut accepted = self.topic(name).and_then(|topic| publish(&topic, &self.signal));
+        if matches!(accepted, Err(PublishError::Exiting)) {
+            // The topic that is remembered may be deleted: a second try looks it up anew.
+            self.forget_topic();
+            accepted = self.topic(name).and_then(|topic| publish(&topic, &self.signal));
+        }
+        if accepted.is_ok() {
             self.published += messages;
-            Ok(accepted)
-        });
+        }
         match accepted {
             Ok(Accepted::Now) => {
                 self.is_dirty = true;
@@ -343,18 +347,22 @@ impl Session {
         }
     }
 
-    /// The topic of this name. The last one is remembered; it is looked up anew once it is deleted.
+    /// The topic of this name. The last one is remembered.
     fn topic(&mut self, name: &str) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = &self.topic
             && **topic.name() == *name
-            && !topic.is_exiting()
         {
             return Ok(Arc::clone(topic));
         }
-        self.end_burst();
+        self.forget_topic();
         let topic = self.engine.topic(name)?;
         self.topic = Some(Arc::clone(&topic));
         Ok(topic)
+    }
+
+    fn forget_topic(&mut self) {
+        self.end_burst();
+        self.topic = None;
     }
 
     /// Counts what was published, and wakes its consumers.
