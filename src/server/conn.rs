@@ -32,6 +32,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to read its last answers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes that a connection may read and write before others on its thread get their turn.
+const TURN: usize = 256 * 1024;
+
 /// What a connection needs of its node.
 pub(super) struct Host {
     pub(super) engine: Arc<Engine>,
@@ -171,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
     /// Runs until the connection is to be closed or upgraded.
     async fn serve(&mut self, stop: &watch::Receiver<bool>, options: &Options) -> End {
         let mut burst = Burst::Done;
+        let mut moved = 0;
         loop {
             let now = clock::now();
             self.rehome(now);
@@ -202,14 +206,22 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
             }
             self.session.replies.watch(&self.signal);
             self.input.tidy();
+            if moved >= TURN {
+                moved = 0;
+                tokio::task::yield_now().await;
+            }
             let waiting = poll_fn(|context| self.poll_event(burst == Burst::Done, context));
             match waiting.await {
                 Ok(Event::Read(0)) => {
                     self.session.end(&self.input.bytes);
                     return End::Closed("closed by client");
                 }
-                Ok(Event::Read(_) | Event::Time) => {}
-                Ok(Event::Wrote(bytes)) => self.wrote(bytes),
+                Ok(Event::Read(bytes)) => moved += bytes,
+                Ok(Event::Wrote(bytes)) => {
+                    moved += bytes;
+                    self.wrote(bytes);
+                }
+                Ok(Event::Time) => {}
                 Ok(Event::Woken) => {
                     if self.stop_at.is_none() && *stop.borrow() {
                         self.stop_at = Some(clock::now() + options.shutdown_timeout);
