@@ -48,11 +48,11 @@ impl Rehome for tokio::io::DuplexStream {
 }
 
 /// A connection is heavy above this time each time it is woken, on average...
-const HEAVY: Duration = Duration::from_micros(80);
+const HEAVY: Duration = Duration::from_micros(45);
 /// ... and light below this.
 const LIGHT: Duration = Duration::from_micros(20);
 /// A longer time counts as this: the thread has most likely been kept waiting for a processor.
-const TIME_MAX: Duration = Duration::from_micros(400);
+const TIME_MAX: Duration = Duration::from_micros(200);
 /// A new time counts by this part of the average.
 const SHARE: u32 = 8;
 
