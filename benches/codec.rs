@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     max_rdy_count: 2500,
     max_req_timeout: Duration::from_secs(3600),
     max_defer_time: None,
+    explain_errors: false,
 };
 const GATE: Gate =
     Gate { phase: Phase::Subscribed, heartbeats: true, lacks_tls: false, judges_mpub: false };

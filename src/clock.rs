@@ -3,7 +3,11 @@
 //! Deadlines are [`Instant`]s of Tokio's clock, so a test that pauses it owns them; publish timestamps are wall-clock
 //! nanoseconds since the Unix epoch, as NSQ's wire format wants them.
 
+mod moment;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use moment::moment;
 
 pub use tokio::time::Instant;
 

@@ -190,7 +190,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
     let mut signals = ending::Signals::new()?;
-    let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let hostname = hostname();
     let resolved = resolve(nsqd, &hostname, &doors)?;
     greet(&plan, &resolved);
     let options = engine::Options {
@@ -357,6 +357,7 @@ fn http_limits(nsqd: &NsqdConfig) -> http::Limits {
         max_msg_size: nsqd.max_msg_size,
         max_body_size: nsqd.max_body_size,
         max_defer_time: nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout),
+        explain_errors: nsqd.explain_errors,
         drain_timeout: nsqd.drain_timeout,
         max_heartbeat_interval: nsqd.max_heartbeat_interval,
         max_output_buffer_size: nsqd.max_output_buffer_size,
@@ -375,6 +376,7 @@ fn server_options(config: &NodeConfig, security: &Security) -> server::Options {
             max_rdy_count: signed(nsqd.max_rdy_count),
             max_req_timeout: nsqd.max_req_timeout,
             max_defer_time: nsqd.max_defer_time,
+            explain_errors: nsqd.explain_errors,
         },
         offer: Offer {
             max_rdy_count: signed(nsqd.max_rdy_count),
@@ -411,6 +413,10 @@ fn policies(config: &NodeConfig) -> Policies {
     let all = TopicRow { durability: config.nsqd.durability, ..TopicRow::new(Pattern::any()) };
     let rows = std::iter::once(all).chain(config.topics.iter().cloned());
     Policies::new(rows.collect(), envelope::json)
+}
+
+fn hostname() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
 }
 
 /// nsqd's: CRC-32 of the MD5 of the hostname, modulo 1024.

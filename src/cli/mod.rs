@@ -2,6 +2,7 @@
 //!
 //! `leveret` has subcommands; started under the name of an NSQ program it is that program, with that program's flags.
 
+mod export;
 pub mod goflags;
 pub mod nsqd;
 
@@ -48,6 +49,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Write what a stopped node owes into a data folder that nsqd opens
+    Export(export::Args),
     /// Measure an NSQ server or a bridge
     Bench(bench::Args),
 }
@@ -97,6 +100,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Serve(serve)) => run_serve(serve),
         Some(Command::Check { config }) => run_check(config),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
+        Some(Command::Export(args)) => run_export(&args),
         Some(Command::Bench(args)) => bench::main(args),
     }
 }
@@ -158,6 +162,19 @@ fn run_serve(serve: Serve) -> ExitCode {
     })
 }
 
+fn run_export(args: &export::Args) -> ExitCode {
+    match export::run(args) {
+        Ok(report) => {
+            say(&report);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say_error(&format!("leveret: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn run_nsqd(flags: &[String]) -> ExitCode {
     let mut given = match goflags::parse(nsqd::FLAGS, flags) {
         Ok(given) => given,
@@ -187,7 +204,7 @@ fn run_nsqd(flags: &[String]) -> ExitCode {
     }
     let ended = match nsqd::configure(&given) {
         Ok((config, idle)) => {
-            notes.extend(idle.into_iter().map(|name| format!("--{name} has no effect here")));
+            notes.extend(idle);
             node::run(Plan {
                 config,
                 routes: Vec::new(),

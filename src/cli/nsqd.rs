@@ -2,277 +2,21 @@
 //!
 //! What a flag does not say, the config file may ([`config_file`]); then the two together become the configuration.
 
-mod secure;
-
 mod config_file;
 mod figures;
+mod flags;
+mod secure;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use config_file::{ConfigFileError, read as read_config};
+pub use flags::FLAGS;
+use flags::WITHOUT_EFFECT;
 
 use super::goflags::{Flag, Given, Kind};
 use crate::config::{Durability, LogLevel, NodeConfig, TOPOLOGY_AWARE};
 use crate::node::OptionValue;
-
-const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, default, help }
-}
-
-/// The versions that `--tls-min-version` takes; nothing is the default.
-const TLS_VERSIONS: &[&str] = &["", "tls1.0", "tls1.1", "tls1.2", "tls1.3"];
-
-/// All of them, in the order of their names.
-pub const FLAGS: &[Flag] = &[
-    flag(
-        "auth-http-address",
-        Kind::Texts,
-        "",
-        "<addr>:<port> or a full url to query auth server (may be given multiple times)",
-    ),
-    flag(
-        "auth-http-request-method",
-        Kind::Text,
-        "\"get\"",
-        "HTTP method to use for auth server requests",
-    ),
-    flag(
-        "auth-stale-if-error",
-        Kind::Duration,
-        "",
-        "duration for which an expired answer is used while no auth server can be reached (not in nsqd)",
-    ),
-    flag(
-        "broadcast-address",
-        Kind::Text,
-        "the hostname",
-        "address that will be registered with lookupd",
-    ),
-    flag(
-        "broadcast-http-port",
-        Kind::Int,
-        "",
-        "HTTP port that will be registered with lookupd (defaults to the HTTP port that this nsqd is listening on)",
-    ),
-    flag(
-        "broadcast-tcp-port",
-        Kind::Int,
-        "",
-        "TCP port that will be registered with lookupd (defaults to the TCP port that this nsqd is listening on)",
-    ),
-    flag("config", Kind::Text, "", "path to config file"),
-    flag("data-path", Kind::Text, "", "path to store disk-backed messages"),
-    flag("deflate", Kind::Bool, "true", "enable deflate feature negotiation (client compression)"),
-    flag(
-        "drain-timeout",
-        Kind::Duration,
-        "0s",
-        "[leveret] duration for which SIGTERM waits for messages in flight, and a drain for all of them",
-    ),
-    flag(
-        "durability",
-        Kind::Text,
-        "",
-        "[leveret] what a message outlives once its publish is answered: memory, disk (the process), or fsync (the machine)",
-    ),
-    flag(
-        "e2e-processing-latency-percentile",
-        Kind::Floats,
-        "",
-        "message processing time percentiles (as float (0, 1.0]) to track (can be specified multiple times or comma separated '1.0,0.99,0.95', default none)",
-    ),
-    flag(
-        "e2e-processing-latency-window-time",
-        Kind::Duration,
-        "10m0s",
-        "calculate end to end latency quantiles for this duration of time (ie: 60s would only show quantile calculations from the past 60 seconds)",
-    ),
-    flag("enable-experiment", Kind::Texts, "", "enable experimental feature"),
-    flag(
-        "http-address",
-        Kind::Text,
-        "\"0.0.0.0:4151\"",
-        "address to listen on for HTTP clients; empty disables it",
-    ),
-    flag("http-client-connect-timeout", Kind::Duration, "2s", "timeout for HTTP connect"),
-    flag("http-client-request-timeout", Kind::Duration, "5s", "timeout for HTTP request"),
-    flag("https-address", Kind::Text, "\"0.0.0.0:4152\"", "address to listen on for HTTPS clients"),
-    flag(
-        "log-level",
-        Kind::Level,
-        "\"info\"",
-        "set log verbosity: debug, info, warn, error, or fatal",
-    ),
-    flag("log-prefix", Kind::Text, "\"[nsqd] \"", "log message prefix"),
-    flag(
-        "lookupd-tcp-address",
-        Kind::Texts,
-        "",
-        "lookupd TCP address (may be given multiple times)",
-    ),
-    flag("max-body-size", Kind::Int, "5242880", "maximum size of a single command body"),
-    flag(
-        "max-bytes-per-file",
-        Kind::Int,
-        "104857600",
-        "number of bytes per diskqueue file before rolling",
-    ),
-    flag(
-        "max-channel-consumers",
-        Kind::Int,
-        "0",
-        "maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)",
-    ),
-    flag(
-        "max-defer-time",
-        Kind::Duration,
-        "that of --max-req-timeout",
-        "[leveret] maximum time that a message can be deferred when it is published",
-    ),
-    flag(
-        "max-deflate-level",
-        Kind::Int,
-        "6",
-        "max deflate compression level a client can negotiate",
-    ),
-    flag(
-        "max-heartbeat-interval",
-        Kind::Duration,
-        "1m0s",
-        "maximum client configurable duration of time between client heartbeats",
-    ),
-    flag("max-msg-size", Kind::Int, "1048576", "maximum size of a single message in bytes"),
-    flag(
-        "max-msg-timeout",
-        Kind::Duration,
-        "15m0s",
-        "maximum duration before a message will timeout",
-    ),
-    flag(
-        "max-output-buffer-size",
-        Kind::Int,
-        "65536",
-        "maximum client configurable size (in bytes) for a client output buffer",
-    ),
-    flag(
-        "max-output-buffer-timeout",
-        Kind::Duration,
-        "30s",
-        "maximum client configurable duration of time between flushing to a client",
-    ),
-    flag("max-rdy-count", Kind::Int, "2500", "maximum RDY count for a client"),
-    flag("max-req-timeout", Kind::Duration, "1h0m0s", "maximum requeuing timeout for a message"),
-    flag(
-        "mem-queue-size",
-        Kind::Int,
-        "10000",
-        "number of messages to keep in memory (per topic/channel)",
-    ),
-    flag(
-        "min-output-buffer-timeout",
-        Kind::Duration,
-        "25ms",
-        "minimum client configurable duration of time between flushing to a client",
-    ),
-    flag(
-        "msg-timeout",
-        Kind::Duration,
-        "1m0s",
-        "default duration to wait before auto-requeing a message",
-    ),
-    flag(
-        "node-id",
-        Kind::Int,
-        "a hash of the hostname",
-        "unique part for message IDs, (int) in range [0,1024)",
-    ),
-    flag(
-        "output-buffer-timeout",
-        Kind::Duration,
-        "250ms",
-        "default duration of time between flushing data to clients",
-    ),
-    flag(
-        "queue-scan-selection-count",
-        Kind::Int,
-        "20",
-        "number of channels to check per cycle (every 100ms) for in-flight and deferred timeouts",
-    ),
-    flag(
-        "queue-scan-worker-pool-max",
-        Kind::Int,
-        "4",
-        "max concurrency for checking in-flight and deferred message timeouts",
-    ),
-    flag("snappy", Kind::Bool, "true", "enable snappy feature negotiation (client compression)"),
-    flag(
-        "statsd-address",
-        Kind::Text,
-        "",
-        "UDP <addr>:<port> of a statsd daemon for pushing stats",
-    ),
-    flag(
-        "statsd-exclude-ephemeral",
-        Kind::Bool,
-        "",
-        "skip ephemeral topics and channels when sending stats to statsd",
-    ),
-    flag("statsd-interval", Kind::Duration, "1m0s", "duration between pushing to statsd"),
-    flag("statsd-mem-stats", Kind::Bool, "true", "toggle sending memory and GC stats to statsd"),
-    flag(
-        "statsd-prefix",
-        Kind::Text,
-        "\"nsq.%s\"",
-        "prefix used for keys sent to statsd (%s for host replacement)",
-    ),
-    flag("statsd-udp-packet-size", Kind::Int, "508", "the size in bytes of statsd UDP packets"),
-    flag("sync-every", Kind::Int, "2500", "number of messages per diskqueue fsync"),
-    flag("sync-timeout", Kind::Duration, "2s", "duration of time per diskqueue fsync"),
-    flag("tcp-address", Kind::Text, "\"0.0.0.0:4150\"", "address to listen on for TCP clients"),
-    flag("tls-cert", Kind::Text, "", "path to certificate file"),
-    flag(
-        "tls-client-auth-policy",
-        Kind::Text,
-        "",
-        "client certificate auth policy ('require' or 'require-verify')",
-    ),
-    flag("tls-key", Kind::Text, "", "path to key file"),
-    flag(
-        "tls-min-version",
-        Kind::Word(TLS_VERSIONS),
-        "",
-        "minimum SSL/TLS version acceptable ('tls1.0', 'tls1.1', 'tls1.2', or 'tls1.3')",
-    ),
-    flag(
-        "tls-required",
-        Kind::BoolOr("tcp-https"),
-        "",
-        "require TLS for client connections (true, false, tcp-https)",
-    ),
-    flag("tls-root-ca-file", Kind::Text, "", "path to certificate authority file"),
-    flag(
-        "topology-region",
-        Kind::Text,
-        "",
-        "A region represents a larger domain, made up of one or more zones",
-    ),
-    flag("topology-zone", Kind::Text, "", "A zone represents a logical failure domain"),
-    flag("verbose", Kind::Bool, "", "[deprecated] has no effect, use --log-level"),
-    flag("version", Kind::Bool, "", "print version string"),
-    flag("worker-id", Kind::Bool, "", "[deprecated] use --node-id"),
-];
-
-/// Flags that nsqd has and that do nothing here (yet): they are accepted, and named once at start.
-const WITHOUT_EFFECT: &[&str] = &[
-    "lookupd-tcp-address",
-    "max-bytes-per-file",
-    "queue-scan-selection-count",
-    "queue-scan-worker-pool-max",
-    "sync-every",
-    "verbose",
-    "worker-id",
-];
 
 /// Why the flags cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -302,11 +46,11 @@ pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
     flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()
 }
 
-/// What the flags come to, and the names of those without effect.
+/// What the flags come to, and a note on each of those without effect.
 ///
 /// # Errors
 /// A flag that cannot be served.
-pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<String>), NsqdFlagError> {
     let mut node = NodeConfig::default();
     let nsqd = &mut node.nsqd;
     nsqd.tcp_address = given.text("tcp-address").unwrap_or("0.0.0.0:4150").to_owned();
@@ -330,8 +74,9 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<&'static str>), NsqdF
     leveret(given, &mut node)?;
     figures::read(given, &mut node.nsqd)?;
     node.nsqd.log_prefix = Some(given.text("log-prefix").unwrap_or("[nsqd] ").to_owned());
-    let idle = given.names().filter(|name| WITHOUT_EFFECT.contains(name)).collect();
-    Ok((node, idle))
+    let idle = WITHOUT_EFFECT.iter().filter(|(name, _)| given.has(name));
+    let note = |(name, why): &(&str, &str)| format!("--{name} has no effect here: {why}");
+    Ok((node, idle.map(note).collect()))
 }
 
 /// nsqd's names of levels, in any case.
@@ -352,6 +97,7 @@ pub fn log_level(name: &str) -> Option<LogLevel> {
 fn leveret(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
     let nsqd = &mut node.nsqd;
     nsqd.max_defer_time = given.duration("max-defer-time");
+    nsqd.explain_errors = given.bool("explain-errors").unwrap_or(false);
     if let Some(timeout) = given.duration("drain-timeout") {
         nsqd.drain_timeout = timeout;
     }
@@ -365,8 +111,6 @@ fn leveret(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
             return Err(NsqdFlagError::Range(words));
         }
     };
-    nsqd.topology_region = given.text("topology-region").unwrap_or_default().to_owned();
-    nsqd.topology_zone = given.text("topology-zone").unwrap_or_default().to_owned();
     let experiments = given.texts("enable-experiment");
     nsqd.topology_aware = experiments.iter().any(|name| name == TOPOLOGY_AWARE);
     Ok(())
@@ -385,6 +129,7 @@ fn sizes(given: &Given, node: &mut NodeConfig) -> Result<(), NsqdFlagError> {
     size("max-rdy-count", &mut nsqd.max_rdy_count)?;
     size("max-output-buffer-size", &mut nsqd.max_output_buffer_size)?;
     size("mem-queue-size", &mut nsqd.mem_queue_size)?;
+    size("min-free-bytes", &mut nsqd.min_free_bytes)?;
     let mut consumers = u64::from(nsqd.max_channel_consumers);
     size("max-channel-consumers", &mut consumers)?;
     nsqd.max_channel_consumers = u32::try_from(consumers).unwrap_or(u32::MAX);
@@ -425,7 +170,7 @@ mod tests {
     use super::*;
     use crate::cli::goflags::parse;
 
-    fn run(args: &str) -> Result<(NodeConfig, Vec<&'static str>), NsqdFlagError> {
+    fn run(args: &str) -> Result<(NodeConfig, Vec<String>), NsqdFlagError> {
         let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
         configure(&parse(FLAGS, &args).unwrap())
     }
@@ -437,7 +182,8 @@ mod tests {
         assert_eq!(node.nsqd.http_address, None);
         assert_eq!(node.nsqd.msg_timeout, Duration::from_secs(5));
         assert_eq!((node.nsqd.max_msg_size, node.nsqd.node_id), (1024, Some(7)));
-        assert_eq!((node.log.level, idle), (LogLevel::Warn, vec!["sync-every"]));
+        assert_eq!((node.log.level, idle.len()), (LogLevel::Warn, 1));
+        assert!(idle[0].starts_with("--sync-every has no effect here: "), "{idle:?}");
         assert_eq!(node.nsqd.log_prefix.as_deref(), Some("[nsqd] "));
         let (node, _) = run("").unwrap();
         assert_eq!(node.nsqd.tcp_address, "0.0.0.0:4150");
@@ -447,13 +193,13 @@ mod tests {
 
     #[test]
     fn leverets_own_flags_become_configuration() {
-        let (node, idle) = run("--durability=fsync --max-defer-time=48h --drain-timeout=30s --topology-zone=z --topology-region=r --enable-experiment=other --enable-experiment=topology-aware-consumption").unwrap();
+        let (node, idle) = run("--durability=fsync --explain-errors --max-defer-time=48h --drain-timeout=30s --topology-zone=z --topology-region=r --enable-experiment=other --enable-experiment=topology-aware-consumption").unwrap();
         let nsqd = &node.nsqd;
         assert_eq!(nsqd.durability, Some(Durability::Fsync));
         assert_eq!(nsqd.max_defer_time, Some(Duration::from_secs(48 * 3600)));
         assert_eq!(nsqd.drain_timeout, Duration::from_secs(30));
         assert_eq!((nsqd.topology_zone.as_str(), nsqd.topology_region.as_str()), ("z", "r"));
-        assert!(nsqd.topology_aware && idle.is_empty());
+        assert!(nsqd.topology_aware && nsqd.explain_errors && idle.is_empty());
         let (node, _) = run("").unwrap();
         assert_eq!((node.nsqd.max_defer_time, node.nsqd.durability), (None, None));
         assert!(!node.nsqd.topology_aware && node.nsqd.drain_timeout.is_zero());
@@ -480,7 +226,7 @@ mod tests {
         // Read before there is anything to configure.
         let is_early = |name| matches!(name, "version" | "config");
         for flag in FLAGS.iter().filter(|flag| !is_early(flag.name)) {
-            let is_listed = WITHOUT_EFFECT.contains(&flag.name);
+            let is_listed = WITHOUT_EFFECT.iter().any(|(name, _)| *name == flag.name);
             assert!(is_listed != code.contains(&format!("\"{}\"", flag.name)), "{}", flag.name);
         }
     }

@@ -116,6 +116,8 @@ pub struct NsqdConfig {
     pub topology_zone: String,
     /// Longest delay of DPUB and of `/pub?defer=`; `max_req_timeout` if `None`.
     pub max_defer_time: Option<Duration>,
+    /// Whether errors about a limit name the flag that sets it, beyond nsqd's texts.
+    pub explain_errors: bool,
     /// How long SIGTERM waits for what is in flight, and a drain for all that is owed; zero: SIGTERM does not wait, and a
     /// drain has no deadline.
     pub drain_timeout: Duration,
@@ -143,7 +145,7 @@ impl Default for NsqdConfig {
             mem_queue_size: 10_000,
             durability: None,
             sync_timeout: Duration::from_secs(2),
-            min_free_bytes: 0,
+            min_free_bytes: 16 << 20,
             msg_timeout: Duration::from_secs(60),
             max_msg_timeout: Duration::from_secs(15 * 60),
             max_msg_size: 1024 * 1024,
@@ -166,6 +168,7 @@ impl Default for NsqdConfig {
             topology_region: String::new(),
             topology_zone: String::new(),
             max_defer_time: None,
+            explain_errors: false,
             drain_timeout: Duration::ZERO,
             topology_aware: false,
             e2e_processing_latency: LatencyTracking::default(),

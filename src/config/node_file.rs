@@ -30,6 +30,7 @@ pub(super) const NSQD: &Keys = &[
     "e2e_processing_latency_percentiles",
     "e2e_processing_latency_window_time",
     "enable_experiment",
+    "explain_errors",
     "http_address",
     "http_client_connect_timeout",
     "http_client_request_timeout",
@@ -213,6 +214,8 @@ fn nsqd_leveret(section: &Section<'_>, config: &mut NsqdConfig, report: &mut Rep
     let field = section.get("max_defer_time");
     config.max_defer_time =
         field.and_then(|field| field.duration(Duration::ZERO..=longest, report));
+    let field = section.get("explain_errors");
+    set(&mut config.explain_errors, field.and_then(|field| field.boolean(report)));
     let field = section.get("drain_timeout");
     set(
         &mut config.drain_timeout,

@@ -305,6 +305,7 @@ fn the_documentation_has_every_key() {
         (topics, "### retention", topics_file::RETENTION),
         (topics, "### dead_letter", topics_file::DEAD_LETTER),
         (topics, "### rate", topics_file::RATE),
+        (topics, "### replay", topics_file::REPLAY),
         (routes, "## The file", route_file::ROOT),
         (routes, "## routes", route_file::ROUTE),
         (routes, "## from and to", endpoints::ENDPOINT),

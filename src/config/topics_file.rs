@@ -42,6 +42,8 @@ pub(super) const RETENTION: &Keys = &["age", "bytes", "messages"];
 
 pub(super) const DEAD_LETTER: &Keys = &["envelope", "topic"];
 
+pub(super) const REPLAY: &Keys = &["offset", "time"];
+
 pub(super) const RATE: &Keys = &["burst", "messages"];
 
 /// The words for durability.
@@ -55,6 +57,8 @@ const AGE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Most bytes and messages, far beyond any disk.
 const BYTES_MAX: u64 = 1 << 60;
 const MESSAGES_MAX: u64 = 1 << 50;
+/// Largest number of a message.
+const OFFSET_MAX: u64 = (1 << 54) - 1;
 
 /// Reads the whole list.
 pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<TopicRow> {
@@ -62,6 +66,19 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<TopicRow> {
         return Vec::new();
     };
     let rows: Vec<TopicRow> = fields.iter().filter_map(|field| topic(field, report)).collect();
+    let replays = |row: &TopicRow| {
+        row.channels.iter().any(|row| row.replay.is_some_and(|replay| replay != Replay::New))
+    };
+    let retains = |row: &TopicRow| row.retention.is_some_and(|retention| retention.is_any());
+    if let Some(row) = rows.iter().find(|row| replays(row))
+        && !rows.iter().any(retains)
+    {
+        let message = format!(
+            "a channel of {} is to replay, and no topic keeps anything: give it a retention",
+            row.pattern
+        );
+        report.error(&field.spot, message);
+    }
     if let Some(circle) = Policies::new(rows.clone(), |letter| letter.body.to_vec()).circle() {
         let way = circle.join(" -> ");
         let message = format!(
@@ -184,9 +201,39 @@ fn channel(field: &Field<'_>, report: &mut Report) -> Option<ChannelRow> {
     let pattern = pattern(&section, "slow*", report);
     let rules = rules(&section, report);
     let rate = section.get("rate").and_then(|field| rate(&field, report));
-    let replays = [("new", Replay::New), ("start", Replay::Start)];
-    let replay = section.get("replay").and_then(|field| field.choice(&replays, report));
+    let replay = section.get("replay").and_then(|field| replay(&field, report));
     Some(ChannelRow { pattern: pattern?, rules, rate, replay })
+}
+
+/// `new`, `start`, a span back from the moment when the channel is made, or a mapping with a moment or a number.
+fn replay(field: &Field<'_>, report: &mut Report) -> Option<Replay> {
+    if let Kind::Scalar(scalar) = &field.node.kind {
+        if scalar.text.starts_with(|c: char| c.is_ascii_digit()) {
+            return field.duration(Duration::ZERO..=AGE_MAX, report).map(Replay::Back);
+        }
+        return field.choice(&[("new", Replay::New), ("start", Replay::Start)], report);
+    }
+    let section = Section::open(field, REPLAY, report)?;
+    match (section.get("time"), section.get("offset")) {
+        (Some(field), None) => moment(&field, report).map(Replay::Since),
+        (None, Some(field)) => field.integer(0..=OFFSET_MAX, report).map(Replay::Offset),
+        _ => {
+            report.error(&field.spot, "expected either time or offset".to_owned());
+            None
+        }
+    }
+}
+
+fn moment(field: &Field<'_>, report: &mut Report) -> Option<i64> {
+    let text = field.text(report)?;
+    let moment = crate::clock::moment(&text);
+    if moment.is_none() {
+        let message = format!(
+            "expected Unix seconds or a time such as 2024-05-01T12:00:00Z, found \"{text}\""
+        );
+        report.error(&field.spot, message);
+    }
+    moment
 }
 
 /// `500/s`, `none`, or a mapping with the burst.

@@ -66,6 +66,9 @@ pub struct Journal {
     last_topic: AtomicU32,
     /// The log is needed from here on.
     pub(super) wal_from: Mutex<Lsn>,
+    /// Held by whoever writes segments or a checkpoint, from the first look at what is owed to the last file that goes: one
+    /// that is made of an older look must not follow a newer one, nor let files go that the other has just begun.
+    pub(super) keeping: Mutex<()>,
     closed: AtomicBool,
 }
 
@@ -77,6 +80,7 @@ impl Journal {
             loader: Bell::default(),
             last_topic: AtomicU32::new(last_topic),
             wal_from: Mutex::new(from),
+            keeping: Mutex::new(()),
             closed: AtomicBool::new(false),
         }
     }

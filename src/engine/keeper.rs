@@ -24,6 +24,8 @@ use crate::storage::wal::record::TopicId;
 
 /// How long to wait before another try.
 const RETRY: Duration = Duration::from_secs(1);
+/// Free bytes at which it is worth while to look what a move will take.
+const TIGHT: u64 = 256 << 20;
 
 /// Starts the thread.
 pub(super) fn start(engine: &Arc<Engine>, journal: &Arc<Journal>) -> io::Result<()> {
@@ -53,7 +55,12 @@ fn run(engine: &Weak<Engine>, journal: &Journal) {
 
 /// Writes what is owed of the log before `cut` to segments and makes a checkpoint.
 fn move_out(engine: &Engine, journal: &Journal, cut: Lsn) -> Result<(), StorageError> {
+    let _alone = journal.keeping.lock();
+    if journal.is_closed() {
+        return Ok(());
+    }
     let wrong = |source| StorageError::Io { what: "write", path: "segment".into(), source };
+    has_room(engine, journal, cut).map_err(wrong)?;
     let mut writer = journal.store.segments.writer();
     let mut moved: Vec<(Arc<Topic>, u64, Home)> = Vec::new();
     let mut block = Vec::new();
@@ -74,7 +81,9 @@ fn move_out(engine: &Engine, journal: &Journal, cut: Lsn) -> Result<(), StorageE
     for (topic, base, home) in moved {
         topic.write().log.set_home(base, home);
     }
-    *journal.wal_from.lock() = cut;
+    let mut wal_from = journal.wal_from.lock();
+    *wal_from = cut.max(*wal_from);
+    drop(wal_from);
     checkpoint(engine, journal)?;
     for topic in engine.topics() {
         topic.send_away();
@@ -82,7 +91,31 @@ fn move_out(engine: &Engine, journal: &Journal, cut: Lsn) -> Result<(), StorageE
     Ok(())
 }
 
-/// Makes a checkpoint of everything that is written down, and lets the files go that it makes superfluous.
+/// Whether there is space for what is to be moved. Trying costs the space that others need meanwhile.
+fn has_room(engine: &Engine, journal: &Journal, cut: Lsn) -> io::Result<()> {
+    let free = journal.store.segments.free_bytes()?;
+    if free > TIGHT {
+        return Ok(());
+    }
+    let mut needed = 0;
+    for topic in engine.topics().into_iter().filter(|topic| !topic.is_ephemeral()) {
+        let homeless = topic.write().log.homeless(cut);
+        for range in homeless {
+            let feed = topic.read();
+            let owed = feed.owed_of(&range);
+            let messages = feed.log.block_messages(range.start, &owed);
+            needed += messages.map(|(_, body)| body.map_or(0, <[u8]>::len) as u64).sum::<u64>();
+        }
+    }
+    if needed <= free {
+        return Ok(());
+    }
+    let text = format!("{needed} bytes are to be moved, {free} are free");
+    Err(io::Error::new(io::ErrorKind::StorageFull, text))
+}
+
+/// Makes a checkpoint of everything that is written down, and lets the files go that it makes superfluous. Called with
+/// `keeping` locked.
 pub(super) fn checkpoint(engine: &Engine, journal: &Journal) -> Result<(), StorageError> {
     let wal_from = *journal.wal_from.lock();
     let mut topics: BTreeMap<TopicId, TopicImage> = BTreeMap::new();
@@ -98,6 +131,10 @@ pub(super) fn checkpoint(engine: &Engine, journal: &Journal) -> Result<(), Stora
             };
             topics.insert(*id, image);
         }
+    }
+    if engine.topics.read().exiting {
+        // Topics that are closed owe nothing any more as far as this can be seen.
+        return Ok(());
     }
     let image = Image { wal_from, last_topic: journal.last_topic(), topics };
     // The image is ahead of what is written: a crash between the two must find the records that it builds on.

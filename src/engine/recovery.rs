@@ -20,6 +20,10 @@ use crate::storage::store::{Batch, RecoveredTopic, Store};
 use crate::storage::wal::record::{ChannelId, Write as _};
 use crate::storage::wal::writer::WalOptions;
 
+/// With more files of the log than this at a start, what is owed of them is moved out at once: short lives leave short files,
+/// and each start reads them all.
+const FILES_AT_START: usize = 4;
+
 impl Engine {
     /// An engine that owes what the folder of `wal` says, and writes down there what has to outlast the process.
     ///
@@ -50,6 +54,9 @@ impl Engine {
         for topic in found.topics {
             engine.adopt(topic, &journal);
         }
+        if journal.wal().files() > FILES_AT_START {
+            journal.keeper.state.lock().cut = Some(journal.wal().end());
+        }
         keeper::start(&engine, &journal).and_then(|()| loader::start(&journal)).map_err(
             |source| StorageError::Io {
                 what: "start a thread for",
@@ -62,7 +69,7 @@ impl Engine {
 
     /// Makes a topic as it was found.
     fn adopt(&self, found: RecoveredTopic, journal: &Arc<Journal>) {
-        let RecoveredTopic { id, image, batches, lost } = found;
+        let RecoveredTopic { id, mut image, batches, lost } = found;
         for range in &lost {
             tracing::error!(
                 topic = image.name,
@@ -71,6 +78,10 @@ impl Engine {
             );
         }
         let topic = self.make(image.name.as_str().into(), image.next);
+        // What is configured now holds: retention may have come or gone since.
+        if !topic.retains() {
+            image.retained = None;
+        }
         let owed = image.owed();
         let mut feed = topic.write();
         feed.journal = Some(Entry {
@@ -93,6 +104,9 @@ impl Engine {
         feed.paused = image.paused;
         feed.retained =
             image.retained.as_ref().map(|kept| kept.first().unwrap_or_else(|| feed.log.next()));
+        if topic.retains() && feed.retained.is_none() {
+            feed.begin_retention();
+        }
         let held = image.held.iter();
         feed.held =
             held.map(|(&seq, &delay)| Held { seq, delay: Duration::from_nanos(delay) }).collect();
@@ -124,6 +138,9 @@ impl Engine {
         for topic in lasting {
             written = written.and_then(|()| topic.write_down());
         }
+        // To the end: the keeper has nothing more to do once the journal is closed. Not before: what was written
+        // down just now may need it to make room in the log.
+        let alone = journal.keeping.lock();
         let saved = written
             .map_err(|trouble| StorageError::Io {
                 what: "write",
@@ -132,6 +149,7 @@ impl Engine {
             })
             .and_then(|()| keeper::checkpoint(self, journal));
         journal.close();
+        drop(alone);
         journal.wal().close();
         saved
     }

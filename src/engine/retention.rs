@@ -25,8 +25,11 @@ pub enum Replay {
     New,
     /// With the oldest message that is retained.
     Start,
-    /// With the first message published at this time (nanoseconds since the Unix epoch) or later.
+    /// With the first message published at this time (nanoseconds since the Unix epoch) or later. Some before it may come
+    /// too: the times of what is on disk only are not all in memory.
     Since(i64),
+    /// As [`Replay::Since`], so long before the channel is made.
+    Back(Duration),
     /// With the message of this number (the lower 54 bits of its id) or the next one.
     Offset(u64),
 }
@@ -94,14 +97,24 @@ impl Feed {
             Replay::Start => oldest,
             Replay::Offset(seq) => seq,
             Replay::Since(time) => self.log.first_since(time),
+            Replay::Back(span) => {
+                let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+                self.log.first_since(clock::unix_nanos().saturating_sub(span))
+            }
         };
         at.clamp(oldest.min(self.released), self.released)
     }
 }
 
 impl Topic {
+    /// Whether it keeps messages for channels to come.
+    #[must_use]
+    pub const fn retains(&self) -> bool {
+        self.policy.retention.is_any()
+    }
+
     /// Gives up what is retained past the bounds.
-    fn trim(&self) {
+    pub(super) fn trim(&self) {
         let retention = &self.policy.retention;
         if self.read().retained.is_none() {
             return;

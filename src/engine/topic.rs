@@ -259,12 +259,16 @@ impl Topic {
         feed.channels.get(at).cloned()
     }
 
-    /// The channel of this name, made if it is not there.
+    /// The channel of this name, made if it is not there: it begins where its policy says.
     ///
     /// # Errors
     /// [`PublishError::Exiting`] if the topic is being deleted.
     pub fn channel(self: &Arc<Self>, name: &str) -> Result<Arc<Channel>, PublishError> {
-        self.channel_from(name, Replay::New)
+        if let Some(channel) = self.find_channel(name) {
+            return Ok(channel);
+        }
+        let replay = self.shared.options.policies.channel(&self.name, name).replay;
+        self.channel_from(name, replay)
     }
 
     /// As [`Topic::channel`]; one that is made begins where `replay` says, as far as the topic retains messages.

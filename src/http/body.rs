@@ -46,6 +46,11 @@ impl Incoming {
         }
     }
 
+    /// The length that its head says, bytes.
+    pub(super) const fn declared(&self) -> Option<u64> {
+        self.declared
+    }
+
     /// Whether its head already says that it is longer than `limit`.
     pub(super) fn declares_more_than(&self, limit: u64) -> bool {
         self.declared.is_some_and(|length| length > limit)

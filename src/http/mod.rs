@@ -107,6 +107,8 @@ pub struct Limits {
     pub max_body_size: u64,
     /// `--max-defer-time`, else `--max-req-timeout`: the longest `defer`.
     pub max_defer_time: Duration,
+    /// `--explain-errors`: refusals say in a `detail` which limit it was and which flag sets it.
+    pub explain_errors: bool,
     /// `--drain-timeout`: how long a drain may take; zero for as long as it needs.
     pub drain_timeout: Duration,
     /// `--max-heartbeat-interval`, shown by `/info`.
@@ -119,12 +121,21 @@ pub struct Limits {
     pub max_deflate_level: u8,
 }
 
+impl Limits {
+    /// How a size (`None`: it was not read to its end) is above a limit that `flag` sets; `None` if that is not asked for.
+    fn explain(&self, size: Option<u64>, max: u64, flag: &str) -> Option<String> {
+        let size = size.map_or_else(|| format!("more than {max}"), |size| size.to_string());
+        self.explain_errors.then(|| format!("{size} bytes, at most {max}: see --{flag}"))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_msg_size: 1024 * 1024,
             max_body_size: 5 * 1024 * 1024,
             max_defer_time: Duration::from_secs(60 * 60),
+            explain_errors: false,
             drain_timeout: Duration::ZERO,
             max_heartbeat_interval: Duration::from_secs(60),
             max_output_buffer_size: 64 * 1024,

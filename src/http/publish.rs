@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::Context;
 use super::body::{End, Incoming};
 use super::query::Query;
 use super::reply::{Refusal, Reply};
 use super::topics;
+use super::{Context, Limits};
 use crate::engine::{Accepted, Mark, Outcome, PublishError, Signal, Topic};
 
 /// POST `/pub`.
@@ -20,11 +20,11 @@ pub(super) async fn publish(
 ) -> Result<Reply, Refusal> {
     let limit = context.limits.max_msg_size;
     if body.declares_more_than(limit) {
-        return Err(Refusal::too_large("MSG_TOO_BIG"));
+        return Err(message_too_big(&context.limits, body.declared()));
     }
     let message = match body.read(limit).await {
         (_, End::Broken) => return Err(Refusal::internal()),
-        (_, End::TooLong) => return Err(Refusal::too_large("MSG_TOO_BIG")),
+        (_, End::TooLong) => return Err(message_too_big(&context.limits, None)),
         (message, End::Complete) => message,
     };
     if message.is_empty() {
@@ -51,6 +51,16 @@ fn delay(query: &Query, max: Duration) -> Result<Duration, Refusal> {
         .ok_or_else(|| Refusal::bad("INVALID_DEFER"))
 }
 
+fn message_too_big(limits: &Limits, size: Option<u64>) -> Refusal {
+    let detail = limits.explain(size, limits.max_msg_size, "max-msg-size");
+    Refusal::too_large("MSG_TOO_BIG").explained(detail)
+}
+
+fn body_too_big(limits: &Limits, size: Option<u64>) -> Refusal {
+    let detail = limits.explain(size, limits.max_body_size, "max-body-size");
+    Refusal::too_large("BODY_TOO_BIG").explained(detail)
+}
+
 /// POST `/mpub`.
 pub(super) async fn publish_many(
     context: &Context,
@@ -59,7 +69,7 @@ pub(super) async fn publish_many(
 ) -> Result<Reply, Refusal> {
     let limit = context.limits.max_body_size;
     if body.declares_more_than(limit) {
-        return Err(Refusal::too_large("BODY_TOO_BIG"));
+        return Err(body_too_big(&context.limits, body.declared()));
     }
     let query = Query::parse(raw)?;
     let topic = topics::publishable(context, &query)?;
@@ -95,11 +105,11 @@ fn text<'a>(batch: &'a [u8], end: End, context: &Context) -> Result<Vec<&'a [u8]
     for line in batch.split_inclusive(|&byte| byte == b'\n') {
         seen += line.len() as u64;
         if seen > limits.max_body_size {
-            return Err(Refusal::too_large("BODY_TOO_BIG"));
+            return Err(body_too_big(limits, None));
         }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if line.len() as u64 > limits.max_msg_size {
-            return Err(Refusal::too_large("MSG_TOO_BIG"));
+            return Err(message_too_big(limits, Some(line.len() as u64)));
         }
         if !line.is_empty() {
             messages.push(line);
@@ -107,7 +117,7 @@ fn text<'a>(batch: &'a [u8], end: End, context: &Context) -> Result<Vec<&'a [u8]
     }
     match end {
         End::Complete => Ok(messages),
-        End::TooLong => Err(Refusal::too_large("BODY_TOO_BIG")),
+        End::TooLong => Err(body_too_big(limits, None)),
         End::Broken => Err(Refusal::internal()),
     }
 }
@@ -117,7 +127,7 @@ fn binary<'a>(batch: &'a [u8], end: End, context: &Context) -> Result<Vec<&'a [u
     let limits = &context.limits;
     let short = |text| match end {
         // nsqd reads on here, without a bound.
-        End::TooLong => Refusal::too_large("BODY_TOO_BIG"),
+        End::TooLong => body_too_big(limits, None),
         _ => Refusal::too_large(text),
     };
     let (count, mut rest) = number(batch).ok_or_else(|| short("BAD_BODY"))?;
@@ -129,7 +139,8 @@ fn binary<'a>(batch: &'a [u8], end: End, context: &Context) -> Result<Vec<&'a [u
     for _ in 0..count {
         let (size, behind) = number(rest).ok_or_else(|| short("BAD_MESSAGE"))?;
         if size == 0 || u64::from(size) > limits.max_msg_size {
-            return Err(Refusal::too_large("BAD_MESSAGE"));
+            let detail = limits.explain(Some(size.into()), limits.max_msg_size, "max-msg-size");
+            return Err(Refusal::too_large("BAD_MESSAGE").explained(detail));
         }
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let (message, behind) =

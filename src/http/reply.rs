@@ -55,11 +55,19 @@ impl Reply {
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) text: Cow<'static, str>,
+    /// What nsqd does not say: sizes, limits, flags.
+    detail: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, text: text.into() }
+        Self { status, text: text.into(), detail: None }
+    }
+
+    /// Says more under the key `detail`.
+    pub(super) fn explained(mut self, detail: Option<String>) -> Self {
+        self.detail = detail;
+        self
     }
 
     /// 400.
@@ -94,7 +102,11 @@ pub(super) fn envelope(result: Result<Reply, Refusal>) -> Response {
         }
         Ok(Reply::Json(status, json)) => (status, Some(JSON), Body::from(json)),
         Err(refusal) => {
-            let json = serde_json::json!({ "message": refusal.text }).to_string();
+            let json = match refusal.detail {
+                Some(detail) => serde_json::json!({ "message": refusal.text, "detail": detail }),
+                None => serde_json::json!({ "message": refusal.text }),
+            };
+            let json = json.to_string();
             (refusal.status, Some(JSON), Body::from(escaped(&json)))
         }
     };

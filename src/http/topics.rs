@@ -8,7 +8,8 @@ use super::Context;
 use super::publish::refused;
 use super::query::Query;
 use super::reply::{Refusal, Reply};
-use crate::engine::{Channel, Topic};
+use crate::clock;
+use crate::engine::{Channel, Replay, Topic};
 use crate::names::is_valid_name;
 
 /// The topic of a publish, made if it is not there.
@@ -85,11 +86,41 @@ pub(super) async fn set_paused(
     persist(context).await
 }
 
+/// With `from`, which nsqd does not know, a channel that is made begins there.
 pub(super) fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
     let (topic, channel) = with_channel(context, &query)?;
-    topic.channel(channel).map_err(|error| refused(&error))?;
+    let made = match query.get("from") {
+        None => topic.channel(channel),
+        Some(from) => {
+            let replay = replay(from)?;
+            if replay != Replay::New && !topic.retains() {
+                return Err(Refusal::bad(
+                    "NOTHING_RETAINED: the topic keeps nothing for channels to come; give it a retention (topics)",
+                ));
+            }
+            topic.channel_from(channel, replay)
+        }
+    };
+    made.map_err(|error| refused(&error))?;
     Ok(Reply::Empty)
+}
+
+/// Where a channel that is made begins: `new`, `start`, `offset:<number>`, or a moment.
+fn replay(text: &str) -> Result<Replay, Refusal> {
+    let found = match text {
+        "new" => Some(Replay::New),
+        "start" => Some(Replay::Start),
+        _ => match text.strip_prefix("offset:") {
+            Some(number) => number.parse().ok().map(Replay::Offset),
+            None => clock::moment(text).map(Replay::Since),
+        },
+    };
+    found.ok_or_else(|| {
+        Refusal::bad(
+            "INVALID_ARG_FROM: expected new, start, offset:<number>, Unix seconds or 2024-05-01T12:00:00Z",
+        )
+    })
 }
 
 pub(super) async fn delete_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {

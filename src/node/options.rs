@@ -1,13 +1,14 @@
 //! The node's options as `/config` shows them: nsqd's names, with the values that hold, not those that were written.
 //!
-//! What the configuration does not have, because nothing here depends on it (yet), is shown as it was given, or with
-//! nsqd's default.
+//! What the configuration does not have, because nothing here depends on it, is shown as it was given, or with nsqd's
+//! default.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use super::Plan;
-use crate::config::NsqdConfig;
+use crate::config::{HttpMethod, NsqdConfig, TlsRequired, TlsVersion};
+use crate::engine::policy::Durability;
 use crate::http::OptionValue::{self, Bool, Int, Numbers, Text, Texts};
 use crate::telemetry::statsd;
 
@@ -52,7 +53,7 @@ pub(super) fn shown(plan: &Plan, resolved: &Resolved) -> BTreeMap<&'static str, 
         ("broadcast_http_port", Int(resolved.http_port.into())),
         ("tcp_address", Text(nsqd.tcp_address.clone())),
         ("http_address", Text(nsqd.http_address.clone().unwrap_or_default())),
-        ("data_path", Text(path(nsqd))),
+        ("data_path", Text(nsqd.data_path.as_deref().map(shown_path).unwrap_or_default())),
         ("log_prefix", Text(nsqd.log_prefix.clone().unwrap_or_default())),
         ("mem_queue_size", count(nsqd.mem_queue_size)),
         ("max_msg_size", count(nsqd.max_msg_size)),
@@ -82,78 +83,108 @@ pub(super) fn shown(plan: &Plan, resolved: &Resolved) -> BTreeMap<&'static str, 
             OptionValue::Duration(nsqd.e2e_processing_latency.window()),
         ),
     ]);
+    options.extend(secure(nsqd));
+    options.extend(own(nsqd));
     for (key, default) in elsewhere() {
-        let given = plan.given.get(key).map(|given| numbered(key, given));
-        options.entry(key).or_insert_with(|| given.unwrap_or(default));
+        let given = plan.given.get(key).cloned();
+        options.insert(key, given.unwrap_or(default));
     }
     options
 }
 
-/// Options that the configuration does not have, with nsqd's defaults.
-fn elsewhere() -> [(&'static str, OptionValue); 22] {
-    let empty = || Text(String::new());
-    let seconds = |seconds| OptionValue::Duration(Duration::from_secs(seconds));
+/// TLS, compression, AUTH and topology.
+fn secure(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 18] {
+    let tls = &nsqd.tls;
+    let file = |path: &Option<PathBuf>| Text(path.as_deref().map(shown_path).unwrap_or_default());
+    let method = match nsqd.auth.http_request_method {
+        HttpMethod::Get => "get",
+        HttpMethod::Post => "post",
+    };
+    // nsqd shows these two as the numbers that they stand for there.
+    let required = match nsqd.tls_required() {
+        TlsRequired::No => 0,
+        TlsRequired::TcpHttps => 1,
+        TlsRequired::Yes => 2,
+    };
+    let min_version = match tls.min_version {
+        TlsVersion::V10 => 0x0301,
+        TlsVersion::V11 => 0x0302,
+        TlsVersion::V12 => 0x0303,
+        TlsVersion::V13 => 0x0304,
+    };
     [
-        ("auth_http_addresses", Texts(Vec::new())),
-        ("auth_http_request_method", Text("get".to_owned())),
-        ("deflate", Bool(true)),
-        ("enable_experiment", Texts(Vec::new())),
-        ("http_client_connect_timeout", seconds(2)),
-        ("http_client_request_timeout", seconds(5)),
-        ("https_address", Text("0.0.0.0:4152".to_owned())),
-        ("max_bytes_per_file", Int(100 * 1024 * 1024)),
-        ("max_deflate_level", Int(6)),
-        ("queue_scan_selection_count", Int(20)),
-        ("queue_scan_worker_pool_max", Int(4)),
-        ("snappy", Bool(true)),
-        ("sync_every", Int(2500)),
-        ("sync_timeout", seconds(2)),
-        ("tls_cert", empty()),
-        ("tls_client_auth_policy", empty()),
-        ("tls_key", empty()),
-        ("tls_min_version", Int(TLS_1_0)),
-        ("tls_required", Int(0)),
-        ("tls_root_ca_file", empty()),
-        ("topology_region", empty()),
-        ("topology_zone", empty()),
+        ("https_address", Text(nsqd.https_address.clone().unwrap_or_default())),
+        ("tls_cert", file(&tls.cert)),
+        ("tls_key", file(&tls.key)),
+        ("tls_root_ca_file", file(&tls.root_ca_file)),
+        ("tls_client_auth_policy", Text(tls.client_auth_policy.clone())),
+        ("tls_required", Int(required)),
+        ("tls_min_version", Int(min_version)),
+        ("deflate", Bool(nsqd.deflate)),
+        ("max_deflate_level", Int(nsqd.max_deflate_level.into())),
+        ("snappy", Bool(nsqd.snappy)),
+        ("auth_http_addresses", Texts(nsqd.auth.http_addresses.clone())),
+        ("auth_http_request_method", Text(method.to_owned())),
+        ("auth_stale_if_error", OptionValue::Duration(nsqd.auth.stale_if_error)),
+        ("http_client_connect_timeout", OptionValue::Duration(nsqd.http_client_connect_timeout)),
+        ("http_client_request_timeout", OptionValue::Duration(nsqd.http_client_request_timeout)),
+        ("topology_region", Text(nsqd.topology_region.clone())),
+        ("topology_zone", Text(nsqd.topology_zone.clone())),
+        ("sync_timeout", OptionValue::Duration(nsqd.sync_timeout)),
     ]
 }
 
-/// The version number of TLS 1.0 in its records.
-const TLS_1_0: i64 = 0x0301;
+/// What nsqd does not have. An empty durability is nsqd's: what exceeds the memory queue is on disk.
+fn own(nsqd: &NsqdConfig) -> [(&'static str, OptionValue); 5] {
+    let durability = match nsqd.durability {
+        None => "",
+        Some(Durability::Memory) => "memory",
+        Some(Durability::Disk) => "disk",
+        Some(Durability::Fsync) => "fsync",
+    };
+    let max_defer_time = nsqd.max_defer_time.unwrap_or(nsqd.max_req_timeout);
+    [
+        ("durability", Text(durability.to_owned())),
+        ("explain_errors", Bool(nsqd.explain_errors)),
+        ("drain_timeout", OptionValue::Duration(nsqd.drain_timeout)),
+        ("max_defer_time", OptionValue::Duration(max_defer_time)),
+        ("min_free_bytes", count(nsqd.min_free_bytes)),
+    ]
+}
 
-/// nsqd shows some words as the numbers that they stand for.
-fn numbered(key: &str, given: &OptionValue) -> OptionValue {
-    let Text(word) = given else { return given.clone() };
-    match (key, word.to_ascii_lowercase().as_str()) {
-        ("tls_required", "tcp-https") => Int(1),
-        ("tls_required", "1" | "t" | "true") => Int(2),
-        ("tls_required", _) => Int(0),
-        ("tls_min_version", "tls1.1") => Int(TLS_1_0 + 1),
-        ("tls_min_version", "tls1.2") => Int(TLS_1_0 + 2),
-        ("tls_min_version", "tls1.3") => Int(TLS_1_0 + 3),
-        ("tls_min_version", _) => Int(TLS_1_0),
-        _ => given.clone(),
-    }
+/// Options that the configuration does not have, with nsqd's defaults.
+fn elsewhere() -> [(&'static str, OptionValue); 5] {
+    [
+        ("enable_experiment", Texts(Vec::new())),
+        ("max_bytes_per_file", Int(100 * 1024 * 1024)),
+        ("queue_scan_selection_count", Int(20)),
+        ("queue_scan_worker_pool_max", Int(4)),
+        ("sync_every", Int(2500)),
+    ]
 }
 
 fn count(count: u64) -> OptionValue {
     Int(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-fn path(nsqd: &NsqdConfig) -> String {
-    nsqd.data_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+fn shown_path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::NodeConfig;
 
-    fn options(given: &[(&str, OptionValue)]) -> BTreeMap<&'static str, OptionValue> {
+    fn options(
+        config: NsqdConfig,
+        given: &[(&str, OptionValue)],
+    ) -> BTreeMap<&'static str, OptionValue> {
         let given = given.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let plan = Plan {
-            config: NodeConfig::default(),
+            config: NodeConfig { nsqd: config, ..NodeConfig::default() },
             routes: Vec::new(),
             log_level: None,
             makes_data_path: false,
@@ -171,7 +202,10 @@ mod tests {
 
     #[test]
     fn what_holds_is_shown_and_not_what_was_written() {
-        let all = options(&[("broadcast_tcp_port", Int(0)), ("sync_every", Int(1))]);
+        let all = options(
+            NsqdConfig::default(),
+            &[("broadcast_tcp_port", Int(0)), ("sync_every", Int(1))],
+        );
         assert_eq!(all.get("broadcast_tcp_port"), Some(&Int(1)));
         assert_eq!(all.get("statsd_prefix"), Some(&Text("nsq.my_host_4151.".into())));
         assert_eq!(all.get("sync_every"), Some(&Int(1)), "given");
@@ -180,14 +214,31 @@ mod tests {
     }
 
     #[test]
-    fn words_are_shown_as_numbers() {
-        let text = |word: &str| Text(word.to_owned());
-        for (word, number) in [("true", 2), ("tcp-https", 1), ("false", 0)] {
-            let all = options(&[("tls_required", text(word))]);
-            assert_eq!(all.get("tls_required"), Some(&Int(number)), "{word}");
-        }
-        let all = options(&[("tls_min_version", text("tls1.3"))]);
+    fn what_stands_for_a_number_is_shown_as_one() {
+        let mut nsqd = NsqdConfig::default();
+        let all = options(nsqd.clone(), &[]);
+        assert_eq!(all.get("tls_min_version"), Some(&Int(769)));
+        assert_eq!(all.get("tls_required"), Some(&Int(0)));
+        nsqd.tls.min_version = TlsVersion::V13;
+        nsqd.tls.client_auth_policy = "require".into();
+        let all = options(nsqd.clone(), &[]);
         assert_eq!(all.get("tls_min_version"), Some(&Int(772)));
-        assert_eq!(options(&[]).get("tls_min_version"), Some(&Int(769)));
+        assert_eq!(all.get("tls_required"), Some(&Int(2)), "a policy requires TLS");
+        nsqd.tls.required = TlsRequired::TcpHttps;
+        assert_eq!(options(nsqd, &[]).get("tls_required"), Some(&Int(1)));
+    }
+
+    #[test]
+    fn a_node_file_is_shown_as_well_as_flags() {
+        let nsqd = NsqdConfig {
+            durability: Some(Durability::Fsync),
+            max_req_timeout: Duration::from_secs(7),
+            snappy: false,
+            ..NsqdConfig::default()
+        };
+        let all = options(nsqd, &[]);
+        assert_eq!(all.get("durability"), Some(&Text("fsync".into())));
+        assert_eq!(all.get("max_defer_time"), Some(&OptionValue::Duration(Duration::from_secs(7))));
+        assert_eq!(all.get("snappy"), Some(&Bool(false)));
     }
 }

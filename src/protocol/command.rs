@@ -6,6 +6,7 @@
 //!
 //! Source: nsqd 1.3.0 `nsqd/protocol_v2.go`.
 
+mod limits;
 mod reader;
 #[cfg(test)]
 mod streams;
@@ -14,6 +15,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use limits::Limits;
 use reader::{Body, Params, decimal, millis};
 
 use super::error::{ErrorCode, ProtocolError, quoted};
@@ -21,21 +23,6 @@ use crate::names::{MessageId, is_valid_name};
 
 /// Longest command line in bytes, its LF included: nsqd's read buffer.
 pub const LINE_MAX: usize = 16 * 1024;
-
-/// The bounds of what a client may send. Sizes are an int32 on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `--max-msg-size`, bytes of one message's body.
-    pub max_msg_size: i64,
-    /// `--max-body-size`, bytes of the body of IDENTIFY, AUTH and MPUB.
-    pub max_body_size: i64,
-    /// `--max-rdy-count`.
-    pub max_rdy_count: i64,
-    /// `--max-req-timeout`: bounds DPUB, clamps REQ.
-    pub max_req_timeout: Duration,
-    /// `--max-defer-time`: the longest delay of DPUB, if that is not to be `max_req_timeout`.
-    pub max_defer_time: Option<Duration>,
-}
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -333,7 +320,8 @@ impl Parser {
             return Err(bad_body(format!("MPUB invalid body size {size}")).into());
         }
         if size > max {
-            return Err(bad_body(format!("MPUB body too big {size} > {max}")).into());
+            let text = limits.too_big("MPUB body", size, max, "max-body-size");
+            return Err(bad_body(text).into());
         }
         let count = body.number(|| bad_body("MPUB failed to read message count".into()))?;
         // A message takes at least five bytes.
@@ -355,13 +343,15 @@ impl Parser {
                 );
             }
             if size > max {
-                return Err(bad_message(format!("MPUB message too big {size} > {max}")).into());
+                let text = limits.too_big("MPUB message", size, max, "max-msg-size");
+                return Err(bad_message(text).into());
             }
             // nsqd bounds the declared size only and would take a million messages of a mebibyte each.
             let real =
                 i64::try_from(self.members_bytes).unwrap_or(i64::MAX).saturating_add(8 + size);
             if real > body_max {
-                return Err(bad_body(format!("MPUB body too big {real} > {body_max}")).into());
+                let text = limits.too_big("MPUB body", real, body_max, "max-body-size");
+                return Err(bad_body(text).into());
             }
             next.take(size, || bad_message("MPUB failed to read message body".into()))?;
             self.members_bytes += next.used - body.used;

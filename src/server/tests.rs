@@ -27,6 +27,7 @@ fn options() -> Options {
             max_rdy_count: 2500,
             max_req_timeout: HOUR,
             max_defer_time: None,
+            explain_errors: false,
         },
         offer: Offer {
             max_rdy_count: 2500,

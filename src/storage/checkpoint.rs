@@ -1,7 +1,8 @@
 //! The checkpoint: an image of what is owed, so that the log before it can go.
 //!
-//! One file, `checkpoint.dat`, replaced whole: `LVRCKP01`, the image, a CRC-32 over all before it. Integers are big endian;
-//! texts and lists begin with their length as a u32.
+//! One file, `checkpoint.dat`, replaced whole, and its copy, `checkpoint-copy.dat`, replaced after it: without either nobody
+//! knows what is owed. A copy that is one checkpoint behind is as good, since what it needs goes last. A file is `LVRCKP01`, the
+//! image, and a CRC-32 over all before it. Integers are big endian; texts and lists begin with their length as a u32.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ use super::wal::record::Fields;
 
 const MAGIC: &[u8; 8] = b"LVRCKP01";
 
-/// The file's name.
-pub(crate) const FILE: &str = "checkpoint.dat";
+/// The names of the file and its copy.
+pub(crate) const FILES: [&str; 2] = ["checkpoint.dat", "checkpoint-copy.dat"];
 /// Its name while it is written.
 pub(crate) const DRAFT: &str = "checkpoint.tmp";
 

@@ -27,7 +27,6 @@ pub(crate) trait Disk: Send + Sync + Debug {
     /// Makes the names in a folder safe: creations, renames and removals up to now.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Bytes that this process may still write to the file system of `folder`.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the log asks before it grows"))]
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
 }
 
@@ -41,6 +40,15 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;
     /// Makes the file's bytes and length safe. After an error nobody knows which writes are: do not try again.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// All of a file.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    let filled = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// The machine's own file system.

@@ -12,6 +12,8 @@ mod io;
 mod lock;
 pub mod metadata;
 pub mod nsqd;
+#[cfg(test)]
+mod power_tests;
 pub mod ranges;
 pub mod segment;
 #[cfg(test)]

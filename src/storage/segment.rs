@@ -158,7 +158,15 @@ impl Segments {
     /// Begins to write blocks.
     #[must_use]
     pub(crate) const fn writer(&self) -> SegmentWriter<'_> {
-        SegmentWriter { segments: self, current: None, full: Vec::new() }
+        SegmentWriter { segments: self, current: None, full: Vec::new(), is_done: false }
+    }
+
+    /// Bytes that may still be written on the disk.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes(&self.folder)
     }
 
     /// The block at `home`.
@@ -168,13 +176,7 @@ impl Segments {
     pub(crate) fn read(&self, home: Home) -> io::Result<(TopicId, BlockData)> {
         let file = self.file(home.file)?;
         let mut bytes = vec![0; home.length as usize];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, home.offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
+        file.read_at(&mut bytes, home.offset)?;
         decode(&bytes).ok_or_else(|| {
             self.held.lock().damaged.insert(home.file);
             let text = format!("{} is damaged at byte {}", name(home.file), home.offset);
@@ -221,14 +223,26 @@ impl Segments {
             let path = self.folder.join(name(number));
             let mut held = self.held.lock();
             held.open.remove(&number);
-            if held.damaged.contains(&number) {
-                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))?;
+            let gone = if held.damaged.contains(&number) {
+                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))
             } else {
-                self.disk.remove(&path)?;
+                self.disk.remove(&path)
+            };
+            match gone {
+                // One whose making failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
             }
             held.files.remove(&number);
         }
         Ok(())
+    }
+
+    /// Deletes a file that nothing refers to. One that cannot be is deleted with those that are not needed any more.
+    fn discard(&self, number: u64) {
+        if self.disk.remove(&self.folder.join(name(number))).is_ok() {
+            self.held.lock().files.remove(&number);
+        }
     }
 
     fn create(&self) -> io::Result<Current> {
@@ -255,7 +269,8 @@ struct Current {
 pub(crate) struct SegmentWriter<'a> {
     segments: &'a Segments,
     current: Option<Current>,
-    full: Vec<Box<dyn DiskFile>>,
+    full: Vec<Current>,
+    is_done: bool,
 }
 
 impl SegmentWriter<'_> {
@@ -265,7 +280,7 @@ impl SegmentWriter<'_> {
     /// It cannot be written.
     pub(crate) fn add(&mut self, block: &[u8]) -> io::Result<Home> {
         if let Some(full) = self.current.take_if(|current| current.at >= FILE_BYTES) {
-            self.full.push(full.file);
+            self.full.push(full);
         }
         let current = match &mut self.current {
             Some(current) => current,
@@ -282,14 +297,28 @@ impl SegmentWriter<'_> {
     ///
     /// # Errors
     /// It cannot be synced.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        let files = self.full.iter().chain(self.current.as_ref().map(|current| &current.file));
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         let mut wrote = false;
-        for file in files {
-            file.sync_data()?;
+        for written in self.full.iter().chain(&self.current) {
+            written.file.sync_data()?;
             wrote = true;
         }
-        if wrote { self.segments.disk.sync_folder(&self.segments.folder) } else { Ok(()) }
+        if wrote {
+            self.segments.disk.sync_folder(&self.segments.folder)?;
+        }
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+impl Drop for SegmentWriter<'_> {
+    /// A disk that is full does not get emptier by what could not be written to its end.
+    fn drop(&mut self) {
+        let written = self.full.drain(..).chain(self.current.take());
+        let numbers: Vec<u64> = written.map(|written| written.number).collect();
+        if !self.is_done {
+            numbers.into_iter().for_each(|number| self.segments.discard(number));
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A file system in memory that forgets what a power cut may forget. For tests of what must survive one.
 //!
 //! What it holds against the code under test, and the machine may do too:
-//! - A write that no `sync_data` followed is, after [`SimDisk::crash`], there, gone, or cut at any byte, from the front
-//!   or from the back (pages reach the disk in any order); each on its own, so a later one may be there without an
-//!   earlier one, with zeros between.
+//! - A write that no `sync_data` followed is, after [`SimDisk::crash`], there, gone, cut at any byte, from the front
+//!   or from the back, or there in some of its sectors (pages reach the disk in any order); each on its own, so a later
+//!   one may be there without an earlier one, with zeros between.
 //! - A creation, rename or removal that no `sync_folder` of every folder concerned followed has happened or has not,
 //!   each on its own. A synced file whose name was never synced may be gone.
 //! - After a failed `sync_data` the writes before it are lost or not, and no later sync that succeeds mends that.
@@ -214,6 +214,19 @@ impl SimDisk {
         state.faults.clear();
         state.is_off = false;
         state.life += 1;
+    }
+
+    /// Forgets the faults that have not struck yet.
+    pub(crate) fn calm(&self) {
+        self.0.lock().faults.clear();
+    }
+
+    /// Changes a file's bytes behind everybody's back, for good.
+    pub(crate) fn damage(&self, path: &Path, harm: impl FnOnce(&mut Vec<u8>)) {
+        let state = &mut *self.0.lock();
+        if let Some(&file) = state.names.files.get(path) {
+            state.contents[file].damage(harm);
+        }
     }
 
     /// The bytes of a file as they are now, however safe; for a test's own eyes: no call, no fault.

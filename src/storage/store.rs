@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::StorageError;
 use super::checkpoint;
-use super::disk::Disk;
+use super::disk::{Disk, read_whole};
 use super::image::{Image, TopicImage};
 use super::io::failed;
 use super::ranges::RangeSet;
@@ -95,6 +95,9 @@ impl Store {
             move |error| failed(what, &folder, error)
         };
         disk.create_folder(&folder).map_err(wrong("create"))?;
+        // What is synced in a folder is lost with the folder's own name.
+        let above = folder.parent().unwrap_or_else(|| Path::new(""));
+        disk.sync_folder(above).map_err(wrong("sync the folder above"))?;
         let mut image = load(&*disk, &folder)?;
         let mut batches: BTreeMap<TopicId, BTreeMap<u64, Batch>> = BTreeMap::new();
         let found = scan(&*disk, &folder, image.wal_from, &mut |lsn, record| {
@@ -105,7 +108,8 @@ impl Store {
         let segments = Segments::open(Arc::clone(&disk), &folder).map_err(wrong("list"))?;
         let wal = Wal::open(Arc::clone(&disk), options, &found, first, turned)
             .map_err(wrong("write to"))?;
-        let Image { wal_from, last_topic, topics } = image;
+        let Image { wal_from, last_topic, mut topics } = image;
+        forget_replaced(&mut topics);
         let topics = topics.into_iter().map(|(id, image)| {
             let batches = batches.remove(&id).unwrap_or_default();
             let never_written = found.damage.is_empty();
@@ -116,22 +120,25 @@ impl Store {
         Ok((Self { wal, segments, disk, folder }, recovered))
     }
 
-    /// Replaces the checkpoint, then lets go of the files that it makes superfluous.
+    fn replace(&self, path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
+        match self.disk.remove(draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.create(draft)?;
+        file.write_at(bytes, 0)?;
+        file.sync_data()?;
+        self.disk.rename(draft, path)?;
+        self.disk.sync_folder(&self.folder)
+    }
+
+    /// Replaces the checkpoint and its copy, then lets go of the files that it makes superfluous.
     pub(crate) fn save(&self, image: &Image) -> Result<(), StorageError> {
-        let (path, draft) =
-            (self.folder.join(checkpoint::FILE), self.folder.join(checkpoint::DRAFT));
-        let replace = || {
-            match self.disk.remove(&draft) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let file = self.disk.create(&draft)?;
-            file.write_at(&checkpoint::encode(image), 0)?;
-            file.sync_data()?;
-            self.disk.rename(&draft, &path)?;
-            self.disk.sync_folder(&self.folder)
-        };
-        replace().map_err(|error| failed("write", &path, error))?;
+        let bytes = checkpoint::encode(image);
+        for file in checkpoint::FILES {
+            let (path, draft) = (self.folder.join(file), self.folder.join(checkpoint::DRAFT));
+            self.replace(&path, &draft, &bytes).map_err(|error| failed("write", &path, error))?;
+        }
         let homes = image.topics.values().flat_map(|topic| &topic.homes);
         let needed = homes.map(|home| home.home.file).collect();
         self.segments
@@ -141,31 +148,38 @@ impl Store {
     }
 }
 
+/// The image of the first checkpoint that is whole; nothing if there is none at all.
 fn load(disk: &dyn Disk, folder: &Path) -> Result<Image, StorageError> {
-    let path = folder.join(checkpoint::FILE);
-    let file = match disk.open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Image::default()),
-        Err(error) => return Err(failed("open", &path, error)),
-    };
-    let read = || {
-        let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, filled as u64)? {
-                0 => break,
-                read => filled += read,
+    let mut damaged = None;
+    for file in checkpoint::FILES {
+        let path = folder.join(file);
+        let bytes = match read_whole(disk, &path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed("read", &path, error)),
+        };
+        if let Some(image) = checkpoint::decode(&bytes) {
+            if let Some(error) = damaged {
+                tracing::error!(%error, instead = %path.display(), "a copy is used");
             }
+            return Ok(image);
         }
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| failed("read", &path, error))?;
-    checkpoint::decode(&bytes).ok_or_else(|| StorageError::Damaged {
-        path: path.clone(),
-        offset: 0,
-        reason: "its checksum is wrong or it is of another version".into(),
-    })
+        damaged.get_or_insert_with(|| StorageError::Damaged {
+            path: path.clone(),
+            offset: 0,
+            reason: "its checksum is wrong or it is of another version".into(),
+        });
+    }
+    damaged.map_or_else(|| Ok(Image::default()), Err)
+}
+
+/// A topic that is made anew was deleted before, even if the record of that is lost with a part of the log.
+fn forget_replaced(topics: &mut BTreeMap<TopicId, TopicImage>) {
+    let mut newest: BTreeMap<String, TopicId> = BTreeMap::new();
+    for (id, topic) in &*topics {
+        newest.insert(topic.name.clone(), *id);
+    }
+    topics.retain(|id, topic| newest.get(&topic.name) == Some(id));
 }
 
 fn keep_bodies(batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>, record: &Record<'_>) {

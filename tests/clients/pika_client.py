@@ -56,23 +56,34 @@ def declare(channel, given):
     succeed(1)
 
 
-def publish(channel, given, done):
-    """Publishes what is not done yet; `done` has the numbers that were confirmed or refused."""
-    channel.confirm_delivery()
+def attempt(channel, given, body):
+    """Publishes once, and says what the broker made of it."""
     properties = pika.BasicProperties(**{"delivery_mode": 2, **given.properties})
+    try:
+        channel.basic_publish(given.exchange, given.routing_key, body.encode(), properties, mandatory=True)
+    except pika.exceptions.UnroutableError:
+        return "returned"
+    except pika.exceptions.NackError:
+        return "nacked"
+    return "confirmed"
+
+
+def publish(channel, given, done):
+    """Publishes what is not done yet; `done` has the numbers that were confirmed or, without patience, refused."""
+    channel.confirm_delivery()
     for number in numbers(given):
         if number in done:
             continue
         body = f"{given.prefix}-{number}" if given.body is None else given.body
-        try:
-            channel.basic_publish(given.exchange, given.routing_key, body.encode(), properties, mandatory=True)
-        except pika.exceptions.UnroutableError:
-            done[number] = "returned"
-        except pika.exceptions.NackError:
-            done[number] = "nacked"
-        else:
-            done[number] = "confirmed"
-        report(done[number], body=body)
+        outcome = attempt(channel, given, body)
+        report(outcome, body=body)
+        # A broker that has just come back may not have all of its queues yet.
+        give_up = time.monotonic() + given.patience
+        while outcome != "confirmed" and time.monotonic() < give_up:
+            channel.connection.sleep(0.2)
+            outcome = attempt(channel, given, body)
+            report(outcome, body=body)
+        done[number] = outcome
         channel.connection.sleep(given.pace)
     succeed(list(done.values()).count("confirmed"))
 

@@ -233,3 +233,43 @@ fn garbage_half_frames_and_giant_sizes_close_a_connection_and_take_no_memory() {
     }
     Client::connect(at).publish("t", b"works");
 }
+
+#[test]
+fn what_is_too_large_is_told_with_its_flag_if_that_is_asked_for() {
+    let server = Leveret::bare()
+        .arg("nsqd")
+        .arg("--tcp-address=127.0.0.1:0")
+        .arg("--http-address=127.0.0.1:0")
+        .arg("--data-path={dir}")
+        .arg("--max-msg-size=100")
+        .arg("--max-body-size=1000")
+        .arg("--explain-errors")
+        .start();
+    let mut client = Client::connect(server.tcp());
+    client.send(&[&b"PUB t\n"[..], &101_i32.to_be_bytes()].concat());
+    assert_eq!(client.error(), "E_BAD_MESSAGE PUB message too big 101 > 100: see --max-msg-size");
+    for (path, body, message, detail) in [
+        (
+            "/pub?topic=t",
+            vec![b'x'; 101],
+            "MSG_TOO_BIG",
+            "101 bytes, at most 100: see --max-msg-size",
+        ),
+        (
+            "/mpub?topic=t",
+            vec![b'x'; 1001],
+            "BODY_TOO_BIG",
+            "1001 bytes, at most 1000: see --max-body-size",
+        ),
+        (
+            "/mpub?topic=t",
+            vec![b'x'; 300],
+            "MSG_TOO_BIG",
+            "300 bytes, at most 100: see --max-msg-size",
+        ),
+    ] {
+        let answer = http::post(server.http(), path, &body);
+        assert_eq!(answer.status, 413, "{path}");
+        assert_eq!(answer.json(), serde_json::json!({ "message": message, "detail": detail }));
+    }
+}

@@ -37,6 +37,8 @@ fn a_broker_that_is_killed_again_and_again_loses_nothing_that_was_acknowledged()
     let tag = unique("t");
     let server = plan(rabbit.uri(), &ROUTES.replace('@', &tag)).start();
     let traffic = Traffic::start(&NAMES, &tag, rabbit.uri(), server.tcp(), false);
+    traffic.flows(&server);
+    rabbit.sync();
     for _ in 0..3 {
         traffic.flows(&server);
         rabbit.kill();

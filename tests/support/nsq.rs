@@ -322,7 +322,8 @@ enum Next {
     Closed,
 }
 
-fn message(data: &[u8]) -> Message {
+/// The delivery in a frame of type 2.
+pub(crate) fn message(data: &[u8]) -> Message {
     let (head, body) = data.split_first_chunk::<26>().expect("a message has a head of 26 bytes");
     Message {
         timestamp: i64::from_be_bytes(head[..8].try_into().expect("eight bytes")),

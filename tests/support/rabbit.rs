@@ -65,9 +65,9 @@ impl Rabbit {
         format!("amqp://guest:guest@{}/{name}", self.address())
     }
 
-    /// Makes the node remember the quorum queues that were declared. RabbitMQ 3.10 writes their registry every
-    /// three minutes only, and a node killed before that has lost their messages: call this between declaring
-    /// a quorum queue and [`Rabbit::kill`].
+    /// Makes the node remember the queues that were declared. RabbitMQ 3.10 writes that down seconds later, and the
+    /// registry of quorum queues every three minutes only; a node killed before has lost their messages: call this
+    /// between declaring a queue and [`Rabbit::kill`].
     pub(crate) fn sync(&self) {
         broker("sync", &self.dir, &[], false);
     }

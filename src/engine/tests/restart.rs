@@ -171,3 +171,24 @@ async fn a_backlog_moves_to_segments_and_is_read_back_in_order() {
     assert_eq!(engine.topic("two").unwrap().find_channel("c").unwrap().counts().depth, 0);
     assert_eq!(engine.journal().unwrap().store.segments.count(), 0, "consumed files are deleted");
 }
+
+#[tokio::test]
+async fn many_short_lives_do_not_fill_the_log_with_files() {
+    let mut rig = Rig::new("short-lives", Some(Durability::Disk));
+    rig.file_bytes = 64 << 10;
+    rig.start().topic("t").unwrap().channel("c").unwrap();
+    for n in 0..30 {
+        let engine = rig.start();
+        publish(&engine, "t", &[&n.to_string()]);
+        if n % 2 == 0 { crash(engine) } else { stop(engine) }
+    }
+    let engine = rig.start();
+    let journal = std::sync::Arc::clone(engine.journal().unwrap());
+    wait_for(|| journal.wal().files() < 8);
+    drop(journal);
+    // And a log that is full goes on.
+    fill(&engine, &["t"], 2000);
+    let got = pull_all(&subscribe(&engine.topic("t").unwrap(), "c"), 2030);
+    let first: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    assert_eq!(bodies(&got[..30]), first);
+}

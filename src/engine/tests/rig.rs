@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::ProptestConfig;
+
 use crate::clock;
 use crate::engine::policy::Durability;
 use crate::engine::{
@@ -44,6 +46,7 @@ impl Drop for Rig {
 }
 
 /// Ends the engine without a word to its store but what was written before.
+#[track_caller]
 pub(super) fn crash(engine: Arc<Engine>) {
     let journal = Arc::clone(engine.journal().unwrap());
     drop(engine);
@@ -57,6 +60,7 @@ pub(super) fn stop(engine: Arc<Engine>) {
     crash(engine);
 }
 
+#[track_caller]
 pub(super) fn wait_for(mut is_so: impl FnMut() -> bool) {
     let start = clock::now();
     while !is_so() {
@@ -141,4 +145,10 @@ pub(super) fn finish(consumer: &Consumer, got: &[Got]) {
 
 pub(super) fn bodies(got: &[Got]) -> Vec<&str> {
     got.iter().map(|message| message.body.as_str()).collect()
+}
+
+/// How many cases a property is tried with: `PROPTEST_CASES`, or as many as all tests together have time for.
+pub(super) fn cases(few: u32) -> u32 {
+    let (asked, usual) = (ProptestConfig::default().cases, 256);
+    if asked == usual { few } else { asked }
 }

@@ -69,7 +69,8 @@ impl<'a> Body<'a> {
         let size = self.number(|| bad(format!("{word} failed to read body size")))?;
         let max = limits.max_body_size;
         if size > max {
-            return Err(bad(format!("{word} body too big {size} > {max}")).into());
+            let what = format!("{word} body");
+            return Err(bad(limits.too_big(&what, size, max, "max-body-size")).into());
         }
         if size <= 0 {
             return Err(bad(format!("{word} invalid body size {size}")).into());
@@ -86,7 +87,8 @@ impl<'a> Body<'a> {
             return Err(bad(format!("{word} invalid message body size {size}")).into());
         }
         if size > max {
-            return Err(bad(format!("{word} message too big {size} > {max}")).into());
+            let what = format!("{word} message");
+            return Err(bad(limits.too_big(&what, size, max, "max-msg-size")).into());
         }
         self.take(size, || bad(format!("{word} failed to read message body")))
     }

@@ -11,6 +11,7 @@ const LIMITS: Limits = Limits {
     max_rdy_count: 100,
     max_req_timeout: Duration::from_secs(3600),
     max_defer_time: None,
+    explain_errors: false,
 };
 
 /// A connection's side of reading: takes pieces, keeps what is incomplete, and notes what it read.

@@ -10,6 +10,7 @@ const LIMITS: Limits = Limits {
     max_rdy_count: 2500,
     max_req_timeout: Duration::from_secs(3600),
     max_defer_time: None,
+    explain_errors: false,
 };
 
 const ID: &[u8; 16] = b"0123456789abcdef";
@@ -288,6 +289,22 @@ proptest! {
             drop(parse(&bytes, phase));
             drop(Parser::default().at_end(&bytes, gate(phase), &LIMITS));
         }
+    }
+}
+
+#[test]
+fn the_flag_of_a_limit_is_named_if_that_is_asked_for() {
+    let limits = Limits { explain_errors: true, ..LIMITS };
+    for (bytes, text) in [
+        (sized("PUB t\n", 101, b""), "PUB message too big 101 > 100: see --max-msg-size"),
+        (sized("DPUB t 0\n", 101, b""), "DPUB message too big 101 > 100: see --max-msg-size"),
+        (sized("IDENTIFY\n", 1001, b""), "IDENTIFY body too big 1001 > 1000: see --max-body-size"),
+        (sized("MPUB t\n", 1001, b""), "MPUB body too big 1001 > 1000: see --max-body-size"),
+        (mpub("t", 8, 1, &[(101, b"")]), "MPUB message too big 101 > 100: see --max-msg-size"),
+    ] {
+        let fault = Parser::default().next(&bytes, gate(Phase::Init), &limits).unwrap_err();
+        let error = fault.error.unwrap().to_string();
+        assert!(error.ends_with(text), "{error}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a folder of nsqd: which topics and channels it has, and what each still owes.
 //!
-//! [`open`] looks, [`Import::visit`] (or [`Import::queue`]) reads without changing anything, and once the messages are safe
+//! [`open`] looks, [`Import::visit`] reads without changing anything, and once the messages are safe
 //! elsewhere [`Import::archive`] puts nsqd's files aside, so that they are imported once. A crash before that means that all
 //! is read again; a crash within it is made good by the next [`open`].
 
@@ -107,7 +107,7 @@ impl Import {
     ///
     /// # Errors
     /// The queue's positions cannot be read.
-    pub fn queue(&self, topic: &str, channel: Option<&str>) -> Result<QueueReader, StorageError> {
+    fn queue(&self, topic: &str, channel: Option<&str>) -> Result<QueueReader, StorageError> {
         let none = QueueFiles::default();
         let name = find(&self.queues, topic, channel);
         let is_kept = !is_ephemeral(topic) && !channel.is_some_and(is_ephemeral);
@@ -115,7 +115,7 @@ impl Import {
         QueueReader::open(Arc::clone(&self.disk), &self.folder, &name, files)
     }
 
-    /// Reads everything: each topic's own messages, then each of its channels', in order. `sink` gets the topic, the
+    /// Reads everything: of each topic what its channels owe, then its own messages, which come behind those; each in order. `sink` gets the topic, the
     /// channel if they are a channel's, and some messages: as many as have about `batch_bytes` bytes, at least one. Nothing
     /// is changed, so after an error all can be read again. Returns what was wrong, the folder's own problems first.
     ///
@@ -129,7 +129,7 @@ impl Import {
         let mut problems = self.problems.clone();
         for topic in &self.topics {
             let channels = topic.channels.iter().map(|channel| Some(channel.name.as_str()));
-            for channel in [None].into_iter().chain(channels) {
+            for channel in channels.chain([None]) {
                 let mut reader = self.queue(&topic.name, channel)?;
                 loop {
                     let batch = take_batch(&mut reader, batch_bytes)?;

@@ -26,7 +26,7 @@ pub use problem::{Damage, Problem};
 pub use reader::QueueReader;
 
 use super::StorageError;
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::io::failed;
 use crate::names::MessageId;
 
@@ -37,32 +37,15 @@ pub struct Message {
     pub timestamp: i64,
     /// Deliveries so far; the next one counts one more.
     pub attempts: u16,
-    /// 16 lower-case hexadecimal digits; see [`kept_id`].
+    /// 16 lower-case hexadecimal digits.
     pub id: [u8; MessageId::LEN],
     /// Its body.
     pub body: Vec<u8>,
 }
 
-/// The id that an imported message may keep on the node `node` (0 to 1023); `None` if it needs a new one.
-///
-/// nsqd makes ids of the time, its node id and a counter; Leveret of its node id (the upper 10 bits) and a sequence
-/// number. Whatever lies in the node's own range may be given out by it again, so it cannot be kept. nsqd's upper 10 bits
-/// are time: they pass each node id once, for 52 days.
-#[must_use]
-pub fn kept_id(id: &[u8; MessageId::LEN], node: u16) -> Option<MessageId> {
-    MessageId::from_hex(id).filter(|id| id.0 >> 54 != u64::from(node))
-}
-
 /// The whole file, or `None` if it is not there.
 fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    let read = || {
-        let file = disk.open(path)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(std::io::Error::other)?];
-        let count = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(count);
-        Ok(bytes)
-    };
-    match read() {
+    match disk::read_whole(disk, path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(failed("read", path, error)),

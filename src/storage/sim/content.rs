@@ -2,6 +2,9 @@
 
 use super::Dice;
 
+/// What a disk writes whole or not at all, bytes.
+const SECTOR: usize = 512;
+
 /// How sure a write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Safety {
@@ -70,12 +73,19 @@ impl Content {
         }
     }
 
+    /// Changes what is there; what was only written is safe from now on.
+    pub(super) fn damage(&mut self, harm: impl FnOnce(&mut Vec<u8>)) {
+        harm(&mut self.live);
+        self.base.clone_from(&self.live);
+        self.writes.clear();
+    }
+
     /// Leaves what a crash leaves.
     pub(super) fn crash(&mut self, dice: &mut Dice) {
         for write in std::mem::take(&mut self.writes) {
             let bytes = &write.bytes;
             let cut = dice.below(bytes.len() + 1);
-            match dice.below(if write.safety == Safety::Safe { 1 } else { 4 }) {
+            match dice.below(if write.safety == Safety::Safe { 1 } else { 5 }) {
                 0 => put(&mut self.base, bytes, write.offset),
                 1 => {}
                 2 => {
@@ -83,9 +93,23 @@ impl Content {
                         put(&mut self.base, &bytes[..cut], write.offset);
                     }
                 }
-                _ => put(&mut self.base, &bytes[cut..], write.offset + cut),
+                3 => put(&mut self.base, &bytes[cut..], write.offset + cut),
+                _ => self.tear(&write, dice),
             }
         }
         self.live.clone_from(&self.base);
+    }
+
+    /// Leaves some of a write's sectors, each by chance.
+    fn tear(&mut self, write: &Write, dice: &mut Dice) {
+        let mut at = write.offset;
+        let end = write.offset + write.bytes.len();
+        while at < end {
+            let next = ((at / SECTOR + 1) * SECTOR).min(end);
+            if dice.coin() {
+                put(&mut self.base, &write.bytes[at - write.offset..next - write.offset], at);
+            }
+            at = next;
+        }
     }
 }

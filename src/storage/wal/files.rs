@@ -76,6 +76,14 @@ pub(crate) fn numbers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// What is not there any more need not be let go of.
+fn gone_is_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 #[derive(Debug, Default)]
 struct Held {
     /// Each file's number and the position of its first record, the current one included.
@@ -115,9 +123,32 @@ impl Files {
         Ok(Self { disk, folder, held: Mutex::new(Held { files, spares, damaged }) })
     }
 
+    /// Makes safe what earlier lives wrote and may not have synced: what is written from now on builds on it.
+    pub(crate) fn sync_all(&self) -> io::Result<()> {
+        let numbers: Vec<u64> = self.held.lock().files.keys().copied().collect();
+        numbers
+            .into_iter()
+            .try_for_each(|number| self.disk.open(&self.folder.join(name(number)))?.sync_data())
+    }
+
     /// Bytes that may still be written on the disk.
     pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes(&self.folder)
+    }
+
+    /// The position of the newest file's first record.
+    pub(crate) fn newest(&self) -> Option<Lsn> {
+        self.held.lock().files.last_key_value().map(|(_, first)| *first)
+    }
+
+    /// Gives up the files that are kept for reuse.
+    pub(crate) fn drop_spares(&self) {
+        let spares = std::mem::take(&mut self.held.lock().spares);
+        for number in spares {
+            if let Err(error) = self.disk.remove(&self.folder.join(spare_name(number))) {
+                tracing::debug!(%error, "an old log file is not deleted");
+            }
+        }
     }
 
     /// How many files there are.
@@ -140,7 +171,7 @@ impl Files {
         let file = match reused {
             Some(file) => file,
             None => {
-                let file = self.disk.create(&path)?;
+                let file = self.create_or_open(&path)?;
                 file.write_at(&header.encode(), 0)?;
                 file.sync_data()?;
                 file
@@ -152,7 +183,17 @@ impl Files {
         Ok(Current { number: header.number, file: file.into(), at: HEADER as u64 })
     }
 
+    /// A new file; or the one that an earlier try left, which found no space for its header.
+    fn create_or_open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        match self.disk.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.open(path),
+            made => made,
+        }
+    }
+
     fn reuse(&self, spare: &Path, path: &Path, header: Header) -> io::Result<Box<dyn DiskFile>> {
+        // Its old name must be gone for good before it becomes another file.
+        self.disk.sync_folder(&self.folder)?;
         let file = self.disk.open(spare)?;
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
@@ -172,14 +213,17 @@ impl Files {
                 return Ok(());
             }
             let path = self.folder.join(name(number));
-            if held.damaged.remove(&number) {
-                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))?;
-            } else if held.spares.len() < SPARES {
-                self.disk.rename(&path, &self.folder.join(spare_name(number)))?;
-                held.spares.push(number);
+            let keeps = held.spares.len() < SPARES;
+            let gone = if held.damaged.contains(&number) {
+                self.disk.rename(&path, &self.folder.join(format!("{}.bad", name(number))))
+            } else if keeps {
+                let renamed = self.disk.rename(&path, &self.folder.join(spare_name(number)));
+                renamed.map(|()| held.spares.push(number))
             } else {
-                self.disk.remove(&path)?;
-            }
+                self.disk.remove(&path)
+            };
+            gone_is_gone(gone)?;
+            held.damaged.remove(&number);
             held.files.remove(&number);
         }
     }

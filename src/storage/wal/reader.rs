@@ -5,10 +5,9 @@
 //! for it, are damage: the rest is read all the same, and what is missing is said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 
-use super::super::disk::Disk;
+use super::super::disk::{Disk, read_whole};
 use super::super::error::StorageError;
 use super::super::io::failed;
 use super::Lsn;
@@ -65,10 +64,9 @@ pub(crate) fn scan(
         scan.damage.push(Damage { file: 0, offset: 0, missing: from..from });
     }
     let mut last_file = None;
-    for (at, &number) in numbers.iter().enumerate() {
-        let is_last = at + 1 == numbers.len();
+    for number in numbers {
         let path = folder.join(files::name(number));
-        let bytes = read(disk, &path).map_err(|error| failed("read", &path, error))?;
+        let bytes = read_whole(disk, &path).map_err(|error| failed("read", &path, error))?;
         match Header::decode(&bytes).filter(|header| header.number == number) {
             Some(header) => {
                 scan.files.insert(number, header.first);
@@ -88,9 +86,11 @@ pub(crate) fn scan(
                 frames(&bytes, header, from, &mut scan, visit);
                 last_file = Some(number);
             }
-            // A file whose making was cut short: nothing was ever written behind its header.
-            None if is_last && frame::find(&bytes, 0, number).is_none() => {
+            // A file whose making was cut short: nothing was ever written behind its header. If there was something, the
+            // next file says so.
+            None if frame::find(&bytes, 0, number).is_none() => {
                 scan.files.insert(number, scan.end);
+                last_file = Some(number);
             }
             None => {
                 scan.files.insert(number, scan.end);
@@ -102,21 +102,6 @@ pub(crate) fn scan(
         }
     }
     Ok(scan)
-}
-
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
-    let file = disk.open(path)?;
-    let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 /// Reads one file's frames.

@@ -16,6 +16,8 @@ const LAZY_WAIT: Duration = Duration::from_millis(100);
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// A buffer larger than this is given back to the allocator.
 const BUFFER_KEPT: usize = 16 << 20;
+/// Bytes after which the disk's free space is looked at again, so that a reserve is not overrun in a second.
+const LOOK_BYTES: u64 = 4 << 20;
 /// Files that may wait to be released before no more is written.
 const FILES_MAX: usize = 12;
 
@@ -23,6 +25,8 @@ const FILES_MAX: usize = 12;
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) current: Current,
+    /// Bytes written since the disk's free space was looked at.
+    pub(super) unlooked: u64,
 }
 
 impl Writer {
@@ -44,9 +48,7 @@ impl Writer {
                 break;
             }
         }
-        if !self.shared.is_poisoned.load(Ordering::Acquire) {
-            self.shared.sync();
-        }
+        self.shared.sync();
     }
 
     /// Waits for something to write and swaps it into `buffer`. Nothing once the log is closing and all is written.
@@ -85,6 +87,11 @@ impl Writer {
             match wrote {
                 Ok(()) => {
                     self.current.at += frame.len() as u64;
+                    self.unlooked += frame.len() as u64;
+                    if self.unlooked > LOOK_BYTES {
+                        self.unlooked = 0;
+                        self.shared.look_at_space();
+                    }
                     if self.shared.failed.load(Ordering::Acquire) > 0 {
                         self.recovered();
                     }
@@ -93,7 +100,9 @@ impl Writer {
                 Err(error) => match Trouble::passing(&error, &self.shared.options.folder) {
                     Some(trouble) => {
                         self.shared.set_trouble(Some(trouble));
-                        self.shared.failed.store(end, Ordering::Release);
+                        // Those that came since are not to wait for space either.
+                        let all = self.shared.pending.lock().end();
+                        self.shared.failed.store(all.max(end), Ordering::Release);
                         self.shared.wake_waiters();
                         if self.pause() {
                             return false;
@@ -128,9 +137,15 @@ impl Writer {
         if self.current.at < self.shared.options.file_bytes {
             return Ok(());
         }
-        // What the files hold is in memory until it is in segments: do not run away from whoever writes those.
+        // What the files hold is in memory until it is in segments: do not run away from whoever writes those. Many starts
+        // leave many short files of which nobody has been told.
+        if self.shared.files.count() >= FILES_MAX {
+            (self.shared.turned)(first);
+        }
         let mut pending = self.shared.pending.lock();
-        while self.shared.files.count() >= FILES_MAX && !pending.closing {
+        // Whoever lets files go may need what is queued here on the disk first.
+        let goes_on = || self.shared.hurried.load(Ordering::Acquire) > 0;
+        while self.shared.files.count() >= FILES_MAX && !pending.closing && !goes_on() {
             self.shared.wake.wait_for(&mut pending, RETRY_WAIT);
         }
         drop(pending);

@@ -69,7 +69,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn end(&self) -> Lsn {
+    pub(super) fn end(&self) -> Lsn {
         self.base + (self.bytes.len() - frame::HEADER) as u64
     }
 
@@ -103,6 +103,11 @@ pub(super) struct Shared {
     waiters: Mutex<Vec<Waiter>>,
     pub(super) unsynced: Mutex<Unsynced>,
     pub(super) sync_wake: Condvar,
+    /// How many wait for a sync without which no file can go.
+    pub(super) hurried: AtomicUsize,
+    /// Held by whoever syncs: a sync that fails is seen by one thread alone, and the other must not go on as if its own
+    /// had said something of the same bytes.
+    syncing: Mutex<()>,
     pub(super) turned: Arc<dyn Fn(Lsn) + Send + Sync>,
 }
 
@@ -130,6 +135,7 @@ impl Wal {
     ) -> io::Result<Self> {
         let (held, damaged) = (scan.files.clone(), scan.damaged_files());
         let files = Files::new(disk, options.folder.clone(), held, damaged)?;
+        files.sync_all()?;
         let first = first.max(scan.end);
         let header = Header { number: scan.next_file, first, previous_end: scan.end };
         let current = files.create(header)?;
@@ -158,10 +164,12 @@ impl Wal {
                 closing: false,
             }),
             sync_wake: Condvar::new(),
+            hurried: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
             turned,
             options,
         });
-        let writing = Writer { shared: Arc::clone(&shared), current };
+        let writing = Writer { shared: Arc::clone(&shared), current, unlooked: 0 };
         let syncing = Arc::clone(&shared);
         let threads = vec![
             std::thread::Builder::new().name("log".into()).spawn(move || writing.run())?,
@@ -196,6 +204,11 @@ impl Wal {
     /// The position behind the last record.
     pub(crate) fn end(&self) -> Lsn {
         self.shared.pending.lock().end()
+    }
+
+    /// How many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.shared.files.count()
     }
 
     /// Whether a publish would be taken.
@@ -237,8 +250,11 @@ impl Wal {
     /// # Errors
     /// It cannot be.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<(), Trouble> {
+        self.shared.hurried.fetch_add(1, Ordering::AcqRel);
         self.append(Level::Synced, |_| {});
-        self.wait(lsn, Level::Synced)
+        let synced = self.wait(lsn, Level::Synced);
+        self.shared.hurried.fetch_sub(1, Ordering::AcqRel);
+        synced
     }
 
     /// Waits until the record before `lsn` is as safe as `level` says.
@@ -353,8 +369,12 @@ impl Shared {
         }
     }
 
-    /// Syncs everything that is written now. `false` if that poisoned the log.
+    /// Syncs everything that is written now. `false` if the log is poisoned.
     pub(super) fn sync(&self) -> bool {
+        let _only = self.syncing.lock();
+        if self.is_poisoned.load(Ordering::Acquire) {
+            return false;
+        }
         let written = self.written.load(Ordering::Acquire);
         if self.synced.load(Ordering::Acquire) >= written {
             return true;
@@ -392,9 +412,20 @@ impl Shared {
         }
     }
 
+    /// Has everything given up that is not needed, while there is too little space.
+    fn make_room(&self) {
+        if matches!(&*self.trouble.lock(), Some(Trouble::Reserve { .. } | Trouble::NoSpace { .. }))
+        {
+            self.files.drop_spares();
+            if let Some(first) = self.files.newest() {
+                (self.turned)(first);
+            }
+        }
+    }
+
     fn sync_loop(&self) {
         let step = self.options.sync_interval.clamp(Duration::from_millis(1), SPACE_WAIT);
-        let mut since_sync = Duration::ZERO;
+        let (mut since_sync, mut since_look) = (Duration::ZERO, Duration::ZERO);
         self.look_at_space();
         loop {
             let mut unsynced = self.unsynced.lock();
@@ -404,10 +435,15 @@ impl Shared {
             self.sync_wake.wait_for(&mut unsynced, step);
             drop(unsynced);
             self.look_at_space();
+            since_look += step;
+            if since_look >= SPACE_WAIT {
+                since_look = Duration::ZERO;
+                self.make_room();
+            }
             since_sync += step;
             if since_sync >= self.options.sync_interval {
                 since_sync = Duration::ZERO;
-                if self.is_poisoned.load(Ordering::Acquire) || !self.sync() {
+                if !self.sync() {
                     return;
                 }
             }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::storage::nsqd::export;
 use crate::storage::nsqd::export::{Report, Writer};
-use crate::storage::nsqd::{export, kept_id};
 use crate::storage::sim::Dice;
 
 type Queues = Vec<(String, Queue)>;
@@ -211,14 +211,6 @@ fn a_full_disk_fails_the_export() {
     };
     assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
     assert!(disk.bytes(Path::new("/out/nsqd.dat")).is_none());
-}
-
-#[test]
-fn an_id_is_kept_unless_the_node_may_give_it_out() {
-    let nsqd = *b"16a8f0c2b3400001";
-    assert_eq!(kept_id(&nsqd, 3), MessageId::from_hex(&nsqd));
-    assert_eq!(kept_id(&nsqd, 0x16a8 >> 6), None, "the upper 10 bits are the node's");
-    assert_eq!(kept_id(b"not hexadecimal!", 3), None);
 }
 
 proptest! {
