@@ -38,31 +38,59 @@ impl MessageId {
     /// Reads the 16 hexadecimal digits; `None` for anything that [`MessageId::to_hex`] never wrote.
     #[must_use]
     pub fn from_hex(hex: &[u8; Self::LEN]) -> Option<Self> {
-        let mut value = 0_u64;
+        // Bad digits are looked for once at the end: they are the rare case.
+        let (mut value, mut bad) = (0_u64, 0);
         for &digit in hex {
-            let nibble = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            value = value << 4 | u64::from(nibble);
+            let nibble = NIBBLES.get(usize::from(digit)).copied().unwrap_or(NOT_HEX);
+            bad |= nibble;
+            value = value << 4 | u64::from(nibble & 0x0f);
         }
-        Some(Self(value))
+        (bad & NOT_HEX == 0).then_some(Self(value))
     }
 
     /// The 16 lower-case hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> [u8; Self::LEN] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hex = [0; Self::LEN];
-        for (place, digit) in hex.iter_mut().enumerate() {
-            let nibble = self.0 >> (60 - 4 * place) & 0x0f;
-            *digit =
-                usize::try_from(nibble).ok().and_then(|at| DIGITS.get(at)).copied().unwrap_or(b'0');
+        for (place, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *place = PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
         }
         hex
     }
 }
+
+/// Marks what is no digit in [`NIBBLES`].
+const NOT_HEX: u8 = 0x80;
+/// The value of each digit.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated when it is compiled"
+)]
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [NOT_HEX; 256];
+    let mut byte = 0;
+    while byte < PAIRS.len() {
+        let [high, low] = PAIRS[byte];
+        if high == b'0' {
+            nibbles[low as usize] = byte as u8 & 0x0f;
+        }
+        byte += 1;
+    }
+    nibbles
+};
+/// The two digits of each byte.
+#[allow(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0x0f]];
+        byte += 1;
+    }
+    pairs
+};
 
 impl std::fmt::Display for MessageId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,7 +134,12 @@ mod tests {
             assert_eq!(MessageId::from_hex(&id.to_hex()), Some(id));
             assert_eq!(id.to_string().as_bytes(), id.to_hex());
         }
-        assert_eq!(MessageId::from_hex(b"0123456789ABCDEF"), None);
+        for (at, bad) in (0..16).flat_map(|at| (0..=u8::MAX).map(move |bad| (at, bad))) {
+            let mut hex = *b"0123456789abcdef";
+            hex[at] = bad;
+            let is_digit = matches!(bad, b'0'..=b'9' | b'a'..=b'f');
+            assert_eq!(MessageId::from_hex(&hex).is_some(), is_digit, "{bad} at {at}");
+        }
         assert_eq!(MessageId::from_hex(b"0123456789abcdeg"), None);
     }
 }

@@ -231,7 +231,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let tcp = doors.tcp;
     tracing::info!("TCP: listening on {}", tcp.local_address()?);
     let options = Arc::new(server_options(&plan.config, &security));
-    let clients = spawn("tcp", server::serve(tcp, Arc::clone(&engine), options, stop.subscribe()));
+    let workers = server::Workers::for_this_machine()?;
+    let listening = server::serve(tcp, workers, Arc::clone(&engine), options, stop.subscribe());
+    let clients = spawn("tcp", listening);
 
     ending::until_end(&engine, &mut signals, nsqd.drain_timeout).await;
     stop.send_replace(true);

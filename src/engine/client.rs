@@ -1,6 +1,6 @@
 //! What `/stats` says of a connection. Owned by the server, read by whoever shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -154,7 +154,7 @@ pub struct Client {
     state: AtomicU8,
     locality: AtomicU8,
     identity: Mutex<Arc<Identity>>,
-    published: Mutex<BTreeMap<Arc<str>, u64>>,
+    published: Mutex<HashMap<Arc<str>, u64>>,
 }
 
 impl Client {
@@ -223,6 +223,7 @@ impl Client {
     /// How much it published to each topic; empty for one that never did.
     #[must_use]
     pub fn publications(&self) -> BTreeMap<Arc<str>, u64> {
-        self.published.lock().clone()
+        let published = self.published.lock();
+        published.iter().map(|(topic, count)| (Arc::clone(topic), *count)).collect()
     }
 }

@@ -30,7 +30,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ pub struct Engine {
 
 #[derive(Debug, Default)]
 struct Topics {
-    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    by_name: HashMap<Arc<str>, Arc<Topic>>,
     exiting: bool,
 }
 
@@ -293,7 +293,9 @@ impl Engine {
     /// All topics, sorted by name.
     #[must_use]
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topics.read().by_name.values().cloned().collect()
+        let mut topics: Vec<_> = self.topics.read().by_name.values().cloned().collect();
+        topics.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        topics
     }
 
     /// Has `ingress` take what is published to `topic` from now on, whether the topic exists or not; `None` gives the

@@ -3,30 +3,36 @@
 //! NSQ replies carry no ids: order is the contract. A connection therefore keeps its unanswered publishes in a queue and
 //! looks at the tickets in order whenever its [`Signal`] fires.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 use super::journal::{Mark, Trouble};
 
 /// Wakes the one task that serves a connection: something is deliverable, a ticket is resolved, or it is to close.
 #[derive(Debug, Default)]
 pub struct Signal {
-    notify: Notify,
+    task: AtomicWaker,
+    woken: AtomicBool,
     closed: AtomicBool,
 }
 
 impl Signal {
     /// Wakes the task, now or at its next wait.
     pub fn wake(&self) {
-        self.notify.notify_one();
+        // Whoever finds it set leaves the waking to who has set it.
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.task.wake();
+        }
     }
 
     /// Tells the task to close its connection: its channel is gone.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.notify.notify_one();
+        self.wake();
     }
 
     /// Whether [`Signal::close`] was called.
@@ -35,9 +41,15 @@ impl Signal {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Ready once for all wake-ups since it was ready last. One task at a time may wait.
+    pub fn poll_woken(&self, context: &Context<'_>) -> Poll<()> {
+        self.task.register(context.waker());
+        if self.woken.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Waits for the next wake-up. A wake-up before the call counts.
     pub async fn woken(&self) {
-        self.notify.notified().await;
+        poll_fn(|context| self.poll_woken(context)).await;
     }
 }
 
@@ -144,7 +156,21 @@ pub enum Accepted {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    #[test]
+    fn wake_ups_are_taken_together_and_none_is_lost() {
+        let (signal, context) = (Signal::default(), Context::from_waker(Waker::noop()));
+        assert!(signal.poll_woken(&context).is_pending());
+        signal.wake();
+        signal.wake();
+        assert!(signal.poll_woken(&context).is_ready());
+        assert!(signal.poll_woken(&context).is_pending());
+        signal.close();
+        assert!(signal.poll_woken(&context).is_ready() && signal.is_closed());
+    }
 
     #[test]
     fn a_ticket_is_resolved_by_the_last_confirm_or_the_first_error() {

@@ -244,12 +244,6 @@ impl Topic {
         }
     }
 
-    /// Whether it is deleted: somebody who holds it must look it up anew.
-    #[must_use]
-    pub fn is_exiting(&self) -> bool {
-        self.feed.read().exiting
-    }
-
     /// Wakes consumers of channels that have something for them.
     pub fn wake(&self) {
         for channel in &self.feed.read().channels {

@@ -216,6 +216,11 @@ impl Parser {
         limits: &Limits,
         ended: bool,
     ) -> Result<(Command<'a>, usize), Halt> {
+        if gate.phase != Phase::Init
+            && let Some(id) = reader::plain_fin(buffer)
+        {
+            return Ok((Command::Fin(id), reader::PLAIN_FIN));
+        }
         let window = buffer.get(..LINE_MAX).unwrap_or(buffer);
         let unseen = window.get(self.scanned..).unwrap_or_default();
         let Some(at) = memchr::memchr(b'\n', unseen) else {

@@ -1,17 +1,20 @@
 //! A connection's loop: bytes in, bytes out, and the deadlines of both.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::auth::{Answer, AskError};
+use super::buffers::{Input, give_output, take_output};
+use super::rider::Rehome;
 use super::session::{Burst, Session, Upgrade};
 use super::stream::{HandshakeError, Stream};
 use super::{Options, host};
@@ -28,17 +31,25 @@ const MAGIC_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to read its last answers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// A buffer beyond this is given back once it is empty: one large message must not cost its connection's memory for ever.
-const KEEP: usize = 64 * 1024;
 
-/// Serves one client until it goes, is thrown out, or the node stops.
-pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
+/// Bytes that a connection may read and write before others on its thread get their turn.
+const TURN: usize = 256 * 1024;
+
+/// What a connection needs of its node.
+pub(super) struct Host {
+    pub(super) engine: Arc<Engine>,
+    pub(super) options: Arc<Options>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Serves one client until it goes, is thrown out, or the node stops: then `signal` is to be woken.
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Rehome + Unpin + Send>(
     mut socket: S,
     peer: String,
-    engine: Arc<Engine>,
-    options: Arc<Options>,
-    mut stop: watch::Receiver<bool>,
+    node: Host,
+    signal: Arc<Signal>,
 ) {
+    let Host { engine, options, mut stop } = node;
     let magic = tokio::select! {
         magic = timeout(MAGIC_TIMEOUT, read_magic(&mut socket)) => magic,
         () = stopped(&mut stop) => return,
@@ -48,7 +59,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Ok(Ok(_)) => {
             let mut out = Vec::new();
             frame::push_error(&mut out, &ProtocolError::new(ErrorCode::BadProtocol, "").to_bytes());
-            finish(socket.into(), &out).await;
+            Box::pin(finish(socket.into(), &out)).await;
             return;
         }
         Ok(Err(error)) => return tracing::debug!(peer, %error, "no magic"),
@@ -58,26 +69,29 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let identity = Identity { client_id: host.clone(), hostname: host, ..Identity::default() };
     let client = Arc::new(Client::new(peer.clone(), clock::unix_seconds(), identity));
     let listed = engine.clients().enter(Arc::clone(&client));
-    let signal = Arc::<Signal>::default();
     let session = Session::new(engine, Arc::clone(&options), client, Arc::clone(&signal));
     let mut conn = Conn {
         stream: Stream::from(socket),
         session,
         signal,
-        input: BytesMut::new(),
+        input: Input::default(),
         written: 0,
         heard: clock::now(),
         wrote: clock::now(),
         beat: None,
         asking: None,
         stop_at: None,
+        timer: Box::pin(sleep_until(clock::now())),
+        thread: thread::current().id(),
     };
     let end = loop {
-        match conn.serve(&mut stop, &options).await {
+        match conn.serve(&stop, &options).await {
             End::Closed(reason) => break reason,
             End::Upgrade(upgrade) => {
+                // Apart, as it is large and over soon.
+                let upgrading = Box::pin(conn.upgraded(upgrade, &options));
                 conn = tokio::select! {
-                    conn = conn.upgraded(upgrade, &options) => conn,
+                    conn = upgrading => conn,
                     () = stopped(&mut stop) => return tracing::debug!(peer, "node stops"),
                 };
             }
@@ -85,7 +99,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     tracing::debug!(peer, reason = end, "client gone");
     let Conn { stream, session, written, .. } = conn;
-    finish(stream, session.out.get(written..).unwrap_or_default()).await;
+    Box::pin(finish(stream, session.out.get(written..).unwrap_or_default())).await;
     drop(session);
     drop(listed);
 }
@@ -120,7 +134,7 @@ struct Conn<S> {
     stream: Stream<S>,
     session: Session,
     signal: Arc<Signal>,
-    input: BytesMut,
+    input: Input,
     /// How much of the session's output is written.
     written: usize,
     /// When the last command was complete.
@@ -133,6 +147,11 @@ struct Conn<S> {
     asking: Option<Asking>,
     /// Until when open publishes may be answered, once the node stops.
     stop_at: Option<Instant>,
+    /// Set to a deadline or earlier: most deadlines only ever move away, and setting it anew each time costs more than
+    /// being woken in vain once.
+    timer: Pin<Box<Sleep>>,
+    /// Where what it waits for is registered.
+    thread: ThreadId,
 }
 
 /// Why a connection is no longer served as it is.
@@ -149,15 +168,19 @@ enum Event {
     Woken,
     Answered(Result<Answer, AskError>),
     Time,
-    Stop,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
     /// Runs until the connection is to be closed or upgraded.
-    async fn serve(&mut self, stop: &mut watch::Receiver<bool>, options: &Options) -> End {
+    async fn serve(&mut self, stop: &watch::Receiver<bool>, options: &Options) -> End {
         let mut burst = Burst::Done;
+        let mut moved = 0;
         loop {
             let now = clock::now();
+            self.rehome(now);
+            if self.session.out.capacity() == 0 {
+                self.session.out = take_output();
+            }
             self.session.replies.advance(&mut self.session.out);
             if burst != Burst::Last {
                 burst = self.handle(now);
@@ -171,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 && !self.has_output()
                 && let Some(upgrade) = self.session.upgrade()
             {
+                self.input.tidy();
                 return End::Upgrade(upgrade);
             }
             self.ask(options);
@@ -181,16 +205,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 return End::Closed(reason);
             }
             self.session.replies.watch(&self.signal);
-            match self.wait(burst, stop).await {
+            self.input.tidy();
+            if moved >= TURN {
+                moved = 0;
+                tokio::task::yield_now().await;
+            }
+            let waiting = poll_fn(|context| self.poll_event(burst == Burst::Done, context));
+            match waiting.await {
                 Ok(Event::Read(0)) => {
-                    self.session.end(&self.input);
+                    self.session.end(&self.input.bytes);
                     return End::Closed("closed by client");
                 }
-                Ok(Event::Read(_) | Event::Time) => {}
-                Ok(Event::Wrote(bytes)) => self.wrote(bytes),
+                Ok(Event::Read(bytes)) => moved += bytes,
+                Ok(Event::Wrote(bytes)) => {
+                    moved += bytes;
+                    self.wrote(bytes);
+                }
+                Ok(Event::Time) => {}
                 Ok(Event::Woken) => {
+                    if self.stop_at.is_none() && *stop.borrow() {
+                        self.stop_at = Some(clock::now() + options.shutdown_timeout);
+                    }
                     // A publisher that wakes a consumer usually has more to publish: let it, once.
-                    if !has_more {
+                    if !has_more && self.session.held_until().is_none() {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -199,7 +236,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     self.heard = clock::now();
                     self.session.answered(answer, self.heard);
                 }
-                Ok(Event::Stop) => self.stop_at = Some(clock::now() + options.shutdown_timeout),
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
                     return End::Closed("connection failed");
@@ -208,11 +244,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
+    /// Waits on this thread from now on, if it has come from another one.
+    fn rehome(&mut self, now: Instant) {
+        let here = thread::current().id();
+        if here == self.thread {
+            return;
+        }
+        self.thread = here;
+        self.timer = Box::pin(sleep_until(now));
+        if let Err(error) = self.stream.rehome() {
+            tracing::debug!(%error, "the socket is waited for on another thread");
+        }
+    }
+
     /// Puts over the connection what was agreed on. If that fails the client is told, and the connection ends.
     async fn upgraded(mut self, upgrade: Upgrade, options: &Options) -> Self {
         if let (true, Some(tls)) = (upgrade.tls, &options.secure.tls) {
             // What came too early is part of the handshake, or nothing.
-            let early = std::mem::take(&mut self.input);
+            let early = std::mem::take(&mut self.input.bytes);
             match self.stream.secure(early, tls, HANDSHAKE_TIMEOUT).await {
                 Ok((stream, peer)) => {
                     self.stream = stream;
@@ -234,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
         }
         if let Some(kind) = upgrade.packing {
-            self.stream.pack(kind, std::mem::take(&mut self.input));
+            self.stream.pack(kind, std::mem::take(&mut self.input.bytes));
             self.session.packed(kind);
         }
         self.session.upgraded();
@@ -262,13 +311,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.session.replies.is_last() {
             return Burst::Last;
         }
-        if self.stop_at.is_some() || (self.input.is_empty() && !self.session.is_halted()) {
+        if self.stop_at.is_some() || (self.input.bytes.is_empty() && !self.session.is_halted()) {
             return Burst::Done;
         }
-        let (burst, commands) = self.session.handle(&mut self.input, now);
-        if self.input.is_empty() && self.input.capacity() > KEEP {
-            self.input = BytesMut::new();
-        }
+        let (burst, commands) = self.session.handle(&mut self.input.bytes, now);
         if commands > 0 {
             self.heard = now;
         }
@@ -281,9 +327,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.written == self.session.out.len() {
             self.written = 0;
             self.session.out.clear();
-            if self.session.out.capacity() > KEEP {
-                self.session.out.shrink_to(KEEP);
-            }
         }
     }
 
@@ -329,62 +372,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let silence = self.silence_max().map(|silence| self.heard + silence);
         let write =
             self.has_output().then(|| Some(self.wrote + self.session.heartbeat()?)).flatten();
-        [beat, silence, write, self.stop_at].into_iter().flatten().min()
+        let held = self.session.held_until();
+        [beat, silence, write, held, self.stop_at].into_iter().flatten().min()
     }
 
-    async fn wait(&mut self, burst: Burst, stop: &mut watch::Receiver<bool>) -> io::Result<Event> {
-        let deadline = self.next_deadline();
-        let wants_read = burst == Burst::Done && self.stop_at.is_none();
-        let is_stopping = self.stop_at.is_some();
-        let signal = Arc::clone(&self.signal);
-        let transfer = Transfer {
-            stream: &mut self.stream,
-            input: wants_read.then_some(&mut self.input),
-            output: self.session.out.get(self.written..).unwrap_or_default(),
-            asking: self.asking.as_mut(),
-        };
-        tokio::select! {
-            biased;
-            event = transfer => event,
-            () = signal.woken() => Ok(Event::Woken),
-            () = sleep_until(deadline.unwrap_or_else(clock::now)), if deadline.is_some() => Ok(Event::Time),
-            () = stopped(stop), if !is_stopping => Ok(Event::Stop),
-        }
-    }
-}
-
-/// Reads and writes at once, whichever can be done first. Writing comes first, so that answers do not wait for questions.
-struct Transfer<'a, S> {
-    stream: &'a mut Stream<S>,
-    input: Option<&'a mut BytesMut>,
-    output: &'a [u8],
-    asking: Option<&'a mut Asking>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Transfer<'_, S> {
-    type Output = io::Result<Event>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
-        let this = &mut *self;
-        if !this.output.is_empty() {
-            match this.stream.poll_write(context, this.output) {
+    /// Writes, is answered, reads, is woken, or a deadline passes, whichever comes first. Writing comes before reading, so
+    /// that answers do not wait for questions.
+    fn poll_event(
+        &mut self,
+        wants_read: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Event>> {
+        if self.written < self.session.out.len() {
+            let output = self.session.out.get(self.written..).unwrap_or_default();
+            match self.stream.poll_write(context, output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(written) => return Poll::Ready(written.map(Event::Wrote)),
                 Poll::Pending => {}
             }
-        } else if this.stream.has_unflushed()
-            && let Poll::Ready(flushed) = this.stream.poll_flush(context)
-        {
-            return Poll::Ready(flushed.map(|()| Event::Wrote(0)));
+        } else {
+            give_output(std::mem::take(&mut self.session.out));
+            if self.stream.has_unflushed()
+                && let Poll::Ready(flushed) = self.stream.poll_flush(context)
+            {
+                return Poll::Ready(flushed.map(|()| Event::Wrote(0)));
+            }
         }
-        if let Some(asking) = &mut this.asking
+        if let Some(asking) = &mut self.asking
             && let Poll::Ready(answer) = asking.as_mut().poll(context)
         {
             return Poll::Ready(Ok(Event::Answered(answer)));
         }
-        match this.input.as_deref_mut() {
-            Some(input) => this.stream.poll_read(context, input).map_ok(Event::Read),
-            None => Poll::Pending,
+        if wants_read && self.stop_at.is_none() {
+            let read = self.input.poll_read(&mut self.stream, context);
+            if read.is_ready() {
+                return read.map_ok(Event::Read);
+            }
         }
+        if self.signal.poll_woken(context).is_ready() {
+            return Poll::Ready(Ok(Event::Woken));
+        }
+        self.poll_timer(context)
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        let Some(deadline) = self.next_deadline() else {
+            return Poll::Pending;
+        };
+        if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(context).map(|()| Ok(Event::Time))
     }
 }

@@ -5,7 +5,11 @@
 //! | --- | --- |
 //! | `address` | where to listen: ports and unix sockets |
 //! | [`listener`] | accepts connections, ends them at shutdown |
+//! | `workers` | the threads that connections are shared out over |
+//! | `rider` | a connection's task, which goes from thread to thread if it is heavy |
 //! | `conn` | a connection's loop: sockets and timers |
+//! | `buffers` | what a thread's connections read into and write from |
+//! | `hold` | when deliveries wait for a moment, to go out together |
 //! | `stream` | a connection's bytes: plain, in TLS, compressed |
 //! | `session` | a connection's commands: what they do to the engine and what is answered |
 //! | `replies` | answers in order, some of them not known yet |
@@ -14,15 +18,19 @@
 
 mod address;
 mod auth;
+mod buffers;
 mod certificate;
 mod conn;
+mod hold;
 mod listener;
 mod replies;
+mod rider;
 mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +39,7 @@ pub use address::{Accepted, Address, Listener, SocketFile, UNIX_PEER};
 pub use auth::{AnswerError, AuthMethod, AuthOptions, AuthServers, SetupError};
 pub use listener::serve;
 pub use tls::{ClientAuth, Tls, TlsError, TlsOptions};
+pub use workers::Workers;
 
 use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};

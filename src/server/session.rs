@@ -11,8 +11,9 @@ use bytes::{Buf as _, BytesMut};
 
 use super::Options;
 use super::auth::Leave;
+use super::hold::Pace;
 use super::replies::{Publisher, Replies};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::engine::{
     Accepted, Client, ClientState, Consumer, Delivery, Engine, PublishError, PullLimit, Signal,
     SubscribeError, Subscriber, Topic,
@@ -76,8 +77,12 @@ pub(super) struct Session {
     may_mpub: bool,
     /// The topic that was published to last.
     topic: Option<Arc<Topic>>,
+    /// Messages that it took in this burst and the client's counters do not know of yet.
+    published: u64,
     /// Whether its consumers are to be woken at the end of the burst.
     is_dirty: bool,
+    pace: Pace,
+    held_until: Option<Instant>,
     pub(super) replies: Replies,
     pub(super) out: Vec<u8>,
 }
@@ -106,7 +111,10 @@ impl Session {
             leave: Leave::default(),
             may_mpub: false,
             topic: None,
+            published: 0,
             is_dirty: false,
+            pace: Pace::new(clock::now()),
+            held_until: None,
             replies,
             out: Vec::new(),
         }
@@ -179,7 +187,7 @@ impl Session {
             }
         };
         input.advance(used);
-        self.wake();
+        self.end_burst();
         (burst, commands)
     }
 
@@ -313,14 +321,18 @@ impl Session {
         &mut self,
         publisher: Publisher,
         name: &str,
-        publish: impl FnOnce(&Topic, &Arc<Signal>) -> Result<Accepted, PublishError>,
+        publish: impl Fn(&Topic, &Arc<Signal>) -> Result<Accepted, PublishError>,
         messages: u64,
     ) {
-        let accepted = self.topic(name).and_then(|topic| {
-            let accepted = publish(&topic, &self.signal)?;
-            self.client.published(topic.name(), messages);
-            Ok(accepted)
-        });
+        let mut accepted = self.topic(name).and_then(|topic| publish(&topic, &self.signal));
+        if matches!(accepted, Err(PublishError::Exiting)) {
+            // The topic that is remembered may be deleted: a second try looks it up anew.
+            self.forget_topic();
+            accepted = self.topic(name).and_then(|topic| publish(&topic, &self.signal));
+        }
+        if accepted.is_ok() {
+            self.published += messages;
+        }
         match accepted {
             Ok(Accepted::Now) => {
                 self.is_dirty = true;
@@ -335,40 +347,53 @@ impl Session {
         }
     }
 
-    /// The topic of this name. The last one is remembered; it is looked up anew once it is deleted.
+    /// The topic of this name. The last one is remembered.
     fn topic(&mut self, name: &str) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = &self.topic
             && **topic.name() == *name
-            && !topic.is_exiting()
         {
             return Ok(Arc::clone(topic));
         }
-        self.wake();
+        self.forget_topic();
         let topic = self.engine.topic(name)?;
         self.topic = Some(Arc::clone(&topic));
         Ok(topic)
     }
 
-    /// Wakes the consumers of what was published.
-    fn wake(&mut self) {
-        if std::mem::take(&mut self.is_dirty)
-            && let Some(topic) = &self.topic
-        {
+    fn forget_topic(&mut self) {
+        self.end_burst();
+        self.topic = None;
+    }
+
+    /// Counts what was published, and wakes its consumers.
+    fn end_burst(&mut self) {
+        let Some(topic) = &self.topic else { return };
+        let published = std::mem::take(&mut self.published);
+        if published > 0 {
+            self.client.published(topic.name(), published);
+        }
+        if std::mem::take(&mut self.is_dirty) {
             topic.wake();
         }
     }
 
-    /// Pulls what may be delivered into the output. `true` if there is more for which the output had no room.
+    /// Pulls what may be delivered into the output, unless that is held back. `true` if there is more for which the output
+    /// had no room.
     pub(super) fn pull(&mut self, now: Instant) -> bool {
         let Some(consumer) = &self.consumer else {
             return false;
         };
         if self.phase != Phase::Subscribed {
+            self.held_until = None;
             return false;
         }
-        loop {
+        if self.held_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let (mut messages, mut credit) = (0, 0);
+        let more = loop {
             let Some(bytes) = OUT_MAX.checked_sub(self.out.len()).filter(|bytes| *bytes > 0) else {
-                return true;
+                break true;
             };
             let out = &mut self.out;
             let limit = PullLimit { messages: u64::MAX, bytes };
@@ -376,9 +401,30 @@ impl Session {
                 let Delivery { id, timestamp, attempts, body } = delivery;
                 frame::push_message(out, id, timestamp, attempts, body);
             });
+            messages += pulled.messages;
+            credit = pulled.credit;
             if !pulled.more {
-                return false;
+                break false;
+            }
+        };
+        self.held_until = None;
+        if messages > 0 {
+            self.pace.count(messages, now);
+            if !more && self.is_buffered() {
+                self.held_until = self.pace.hold(credit, now);
             }
         }
+        more
+    }
+
+    /// Whether the client lets its output wait for more.
+    fn is_buffered(&self) -> bool {
+        let delivery = self.delivery.unwrap_or(self.settings);
+        delivery.output_buffer_timeout.is_some() && delivery.output_buffer_size > 1
+    }
+
+    /// Until when deliveries are held back.
+    pub(super) const fn held_until(&self) -> Option<Instant> {
+        self.held_until
     }
 }

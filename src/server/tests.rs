@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Options, conn};
+use super::{Address, Listener, Options, Workers, conn};
 use crate::clock::{self, Instant};
 use crate::engine::{self, Engine};
 use crate::protocol::command::Limits;
@@ -71,8 +72,8 @@ impl Rig {
         let (mut stream, served) = duplex(buffer);
         let stop = watch::Sender::new(false);
         let engine = Engine::new(engine::Options::default());
-        let serving =
-            conn::run(served, "127.0.0.1:1".into(), engine, Arc::new(options()), stop.subscribe());
+        let host = conn::Host { engine, options: Arc::new(options()), stop: stop.subscribe() };
+        let serving = conn::run(served, "127.0.0.1:1".into(), host, Arc::default());
         drop(crate::task::spawn("conn", serving));
         let began = clock::now();
         stream.write_all(said).await.unwrap();
@@ -137,4 +138,43 @@ async fn a_client_that_does_not_read_is_let_go_after_an_interval() {
     }
     let end = secs(clock::since(rig.began));
     assert!((60.0..70.0).contains(&end), "{end}");
+}
+
+/// Publishes `count` messages at once and awaits as many answers.
+async fn publish(stream: &mut TcpStream, count: usize) {
+    let answer = b"\0\0\0\x06\0\0\0\0OK";
+    let (mut reading, mut writing) = stream.split();
+    let mut answers = vec![0; count * answer.len()];
+    let commands = b"PUB t\n\0\0\0\x04body".repeat(count);
+    let (wrote, read) =
+        tokio::join!(writing.write_all(&commands), reading.read_exact(&mut answers));
+    wrote.unwrap();
+    read.unwrap();
+    assert!(answers == answer.repeat(count));
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_from_thread_to_thread_loses_nothing() {
+    let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".into())).await.unwrap();
+    let address = listener.local_address().unwrap();
+    let stop = watch::Sender::new(false);
+    let engine = Engine::new(engine::Options::default());
+    let workers = Workers::start(2).unwrap();
+    let serving =
+        super::serve(listener, workers, Arc::clone(&engine), Arc::new(options()), stop.subscribe());
+    let serving = crate::task::spawn("serve", serving);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(MAGIC_V2).await.unwrap();
+    for _ in 0..3 {
+        // Heavy, which takes it to the other thread, then light, which brings it back.
+        for _ in 0..30 {
+            publish(&mut stream, 3000).await;
+        }
+        for _ in 0..60 {
+            publish(&mut stream, 1).await;
+        }
+    }
+    assert_eq!(engine.topic("t").unwrap().depth(), 3 * (30 * 3000 + 60));
+    stop.send_replace(true);
+    serving.await.unwrap();
 }

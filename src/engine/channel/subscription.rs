@@ -52,6 +52,8 @@ pub struct Pulled {
     pub messages: u64,
     /// There is more, and credit for it: pull again.
     pub more: bool,
+    /// How many messages it may still get.
+    pub credit: u64,
 }
 
 impl Consumer {
@@ -83,7 +85,7 @@ impl Consumer {
     ) -> Pulled {
         let channel = &*self.channel;
         if channel.place.shared.drain.is_halting() {
-            return Pulled { messages: 0, more: false };
+            return Pulled { messages: 0, more: false, credit: 0 };
         }
         let node = channel.place.shared.node;
         let mut leftovers = Leftovers::default();
@@ -136,7 +138,7 @@ impl Consumer {
         channel.fetch(&feed, blocked, cursor);
         self.client.counters.messages.fetch_add(messages, Ordering::Relaxed);
         channel.settle_leftovers(feed, &leftovers);
-        Pulled { messages, more }
+        Pulled { messages, more, credit: credit.saturating_sub(messages) }
     }
 
     /// Consumers that wait get their part too, instead of one taking all that its RDY allows.

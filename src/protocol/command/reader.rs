@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Fault, Halt, Limits};
+use super::{Fault, Halt, Limits, RawId};
+use crate::names::MessageId;
 use crate::protocol::error::ErrorCode;
 
 /// The words of a line, split on every single space as nsqd does it.
@@ -105,4 +106,15 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 pub(super) fn millis(ms: u64) -> Option<Duration> {
     let nanos = ms.cast_signed().wrapping_mul(1_000_000);
     u64::try_from(nanos).ok().map(Duration::from_nanos)
+}
+
+/// Bytes of a FIN as nearly every client writes it.
+pub(super) const PLAIN_FIN: usize = 4 + MessageId::LEN + 1;
+
+/// The id of a plain FIN at the start of `buffer`: half of all that consumers send. Anything unusual goes the long way.
+pub(super) fn plain_fin(buffer: &[u8]) -> Option<RawId<'_>> {
+    let id = buffer.strip_prefix(b"FIN ")?.first_chunk()?;
+    let is_plain =
+        buffer.get(PLAIN_FIN - 1) == Some(&b'\n') && id.iter().all(u8::is_ascii_alphanumeric);
+    is_plain.then_some(id)
 }

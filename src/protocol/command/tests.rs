@@ -57,7 +57,9 @@ fn commands_are_read() {
     assert_eq!(command(b"RDY \n", Subscribed), Command::Rdy(0));
     assert_eq!(command(b"RDY 05 junk\n", Subscribed), Command::Rdy(5));
     assert_eq!(command(b"RDY garbage\n", Closing), Command::Nop);
-    assert_eq!(command(b"FIN 0123456789abcdef\n", Subscribed), Command::Fin(ID));
+    for fin in ["FIN 0123456789abcdef\n", "FIN 0123456789abcdef\r\n", "FIN 0123456789abcdef x\n"] {
+        assert_eq!(command(fin.as_bytes(), Subscribed), Command::Fin(ID));
+    }
     assert_eq!(command(b"TOUCH 0123456789abcdef\n", Closing), Command::Touch(ID));
     let second = Duration::from_secs(1);
     assert_eq!(command(b"REQ 0123456789abcdef 1000\n", Subscribed), Command::Req(ID, second));
@@ -113,6 +115,8 @@ fn line_errors_are_nsqds() {
         ("FIN 1\n", Init, "E_INVALID cannot FIN in current state"),
         ("FIN\n", Subscribed, "E_INVALID FIN insufficient number of params"),
         ("FIN 1\n", Subscribed, "E_INVALID invalid message ID"),
+        ("FIN 0123456789abcde\r\n", Subscribed, "E_INVALID invalid message ID"),
+        ("FIN 0123456 89abcdef\n", Subscribed, "E_INVALID invalid message ID"),
         ("REQ 0123456789abcdef\n", Subscribed, "E_INVALID REQ insufficient number of params"),
         ("REQ 1 1\n", Subscribed, "E_INVALID invalid message ID"),
         ("REQ 0123456789abcdef -1\n", Subscribed, "E_INVALID REQ could not parse timeout -1"),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
+use crate::server::rider::Rehome;
 use crate::server::tls::{Peer, Tls};
 
 /// A record's head: what it is, the version, the length.
@@ -131,6 +132,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
+    }
+}
+
+impl<S: Rehome> Rehome for Socket<S> {
+    fn rehome(&mut self) -> io::Result<()> {
+        self.io.rehome()
     }
 }
 

@@ -26,6 +26,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::rider::Rehome;
 use super::tls::{Peer, Tls};
 pub(super) use handshake::HandshakeError;
 use handshake::Socket;
@@ -185,6 +186,15 @@ fn poll_read_more(
     // It keeps nothing from poll to poll, so it can be made anew each time.
     let reading = std::pin::pin!(wire.read_buf(input));
     reading.poll(context)
+}
+
+impl<S: Rehome> Rehome for Stream<S> {
+    fn rehome(&mut self) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Plain(socket) => socket.rehome(),
+            Wire::Tls(stream) => stream.get_mut().0.rehome(),
+        }
+    }
 }
 
 /// What is below a compression.

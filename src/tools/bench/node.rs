@@ -1,16 +1,16 @@
 //! A Leveret with one route of every kind, measured against the broker's ceiling by turns: what a shared machine does to
 //! one, it does to the other.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::amqp::Amqp;
+use super::bridge::{Bridge, Broker, Route, Size, ceiling};
 use super::report::{Figure, median, say};
+use super::server::free_port;
 use super::wire::{Fail, Outcome, Wire, fail};
-use super::{Bridge, Broker, Route, Size, ceiling};
 use crate::clock;
 
 /// How long the node may take to start.
@@ -177,10 +177,6 @@ impl Drop for Node {
             drop(self.child.wait());
         }
     }
-}
-
-fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Writes the node's file and its routes, and says where the former is.

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Produce<'a> {
     pub(super) address: &'a str,
-    pub(super) topic: &'a str,
+    /// Commands go to them by turns.
+    pub(super) topics: &'a [String],
     pub(super) messages: u64,
     pub(super) size: usize,
     pub(super) connections: u64,
@@ -49,13 +50,31 @@ pub(super) struct Span {
     pub(super) time: Duration,
 }
 
-fn connect(address: &str) -> Outcome<Wire> {
+/// What a client says of itself that wants its messages soon: nsqd holds small bursts back for 250 ms otherwise.
+const SOON: &str = r#"{"client_id":"bench","output_buffer_timeout":25}"#;
+/// What a client says of itself that leaves everything at the server's defaults.
+pub(super) const DEFAULTS: &str = r#"{"client_id":"bench"}"#;
+
+/// A connection that has identified itself with `identify`, a JSON object.
+pub(super) fn connect(address: &str, identify: &str) -> Outcome<Wire> {
     let mut wire = Wire::connect(address)?;
     let mut out = encode::MAGIC_V2.to_vec();
-    // nsqd holds small bursts back for 250 ms otherwise.
-    encode::push_identify(&mut out, br#"{"client_id":"bench","output_buffer_timeout":25}"#);
+    encode::push_identify(&mut out, identify.as_bytes());
     wire.send(&out)?;
     wait_ok(&mut wire)?;
+    Ok(wire)
+}
+
+/// A connection that has subscribed; `ready` is its RDY.
+pub(super) fn subscribe(address: &str, topic: &str, channel: &str, ready: u32) -> Outcome<Wire> {
+    let mut wire = connect(address, DEFAULTS)?;
+    let mut out = Vec::new();
+    encode::push_sub(&mut out, topic, channel);
+    wire.send(&out)?;
+    wait_ok(&mut wire)?;
+    out.clear();
+    encode::push_rdy(&mut out, ready);
+    wire.send(&out)?;
     Ok(wire)
 }
 
@@ -71,7 +90,7 @@ fn wait_ok(wire: &mut Wire) -> Outcome<()> {
 }
 
 /// Takes every complete frame; returns how many OKs there were and answers heartbeats.
-fn take_answers(wire: &mut Wire) -> Outcome<u64> {
+pub(super) fn take_answers(wire: &mut Wire) -> Outcome<u64> {
     let (mut answers, mut beats) = (0, 0);
     take(wire, |kind, data| {
         match kind {
@@ -92,7 +111,10 @@ fn beat(wire: &mut Wire, beats: usize) -> Outcome<()> {
     wire.send(&out)
 }
 
-fn take(wire: &mut Wire, mut each: impl FnMut(FrameType, &[u8]) -> Outcome<()>) -> Outcome<()> {
+pub(super) fn take(
+    wire: &mut Wire,
+    mut each: impl FnMut(FrameType, &[u8]) -> Outcome<()>,
+) -> Outcome<()> {
     let mut used = 0;
     let bytes = wire.bytes();
     loop {
@@ -111,7 +133,7 @@ fn take(wire: &mut Wire, mut each: impl FnMut(FrameType, &[u8]) -> Outcome<()>) 
 }
 
 /// `whole` shared out over `parts`, as evenly as goes.
-fn shares(whole: u64, parts: u64) -> impl Iterator<Item = u64> {
+pub(super) fn shares(whole: u64, parts: u64) -> impl Iterator<Item = u64> {
     (0..parts).map(move |part| whole / parts + u64::from(part < whole % parts))
 }
 
@@ -120,7 +142,7 @@ fn together(
     messages: u64,
     connections: u64,
     address: &str,
-    work: impl Fn(Wire, u64) -> Outcome<()> + Sync,
+    work: impl Fn(Wire, usize, u64) -> Outcome<()> + Sync,
     prepare: impl Fn(&mut Wire) -> Outcome<()> + Sync,
 ) -> Outcome<Instant> {
     let shares: Vec<u64> = shares(messages, connections.max(1)).collect();
@@ -129,14 +151,15 @@ fn together(
     thread::scope(|scope| {
         let threads: Vec<_> = shares
             .into_iter()
-            .map(|share| {
+            .enumerate()
+            .map(|(at, share)| {
                 scope.spawn(move || {
-                    let wire = connect(address).and_then(|mut wire| {
+                    let wire = connect(address, SOON).and_then(|mut wire| {
                         prepare(&mut wire)?;
                         Ok(wire)
                     });
                     gate.wait();
-                    work(wire?, share)
+                    work(wire?, at, share)
                 })
             })
             .collect();
@@ -151,40 +174,76 @@ fn together(
 
 /// Publishes and waits for every OK.
 pub(super) fn produce(load: &Produce<'_>) -> Outcome<Span> {
-    let work = |wire, share| produce_one(wire, load, share);
+    let work = |wire, at, share| produce_one(wire, load, at, share);
     let began = together(load.messages, load.connections, load.address, work, |_| Ok(()))?;
     Ok(Span { messages: load.messages, time: clock::since(began) })
 }
 
-fn encode_publishes(load: &Produce<'_>, count: u64) -> Vec<u8> {
-    let body = vec![b'x'; load.size];
-    let mut out = Vec::new();
-    if load.batch <= 1 {
-        encode::push_pub(&mut out, load.topic, &body);
-    } else {
-        let bodies = vec![&body[..]; usize::try_from(count).unwrap_or(0)];
-        encode::push_mpub(&mut out, load.topic, &bodies);
-    }
-    out
+/// Encoded commands of one length, to be sent round and round.
+struct Ring {
+    bytes: Vec<u8>,
+    each: usize,
+    at: usize,
 }
 
-fn produce_one(mut wire: Wire, load: &Produce<'_>, messages: u64) -> Outcome<()> {
+impl Ring {
+    /// At least `count` commands, all topics equally often, starting with the topic `start`. Topics' names are of one
+    /// length.
+    fn new(load: &Produce<'_>, count: usize, start: usize) -> Self {
+        let rounds = count.div_ceil(load.topics.len().max(1)).max(1);
+        let mut bytes = Vec::new();
+        for topic in load.topics.iter().cycle().skip(start).take(rounds * load.topics.len()) {
+            push_publish(&mut bytes, topic, load.size, load.batch);
+        }
+        let each = bytes.len() / (rounds * load.topics.len()).max(1);
+        Self { bytes, each, at: 0 }
+    }
+
+    /// The next commands, `count` at most.
+    fn take(&mut self, count: u64) -> (&[u8], u64) {
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(self.each);
+        let start = self.at;
+        let end = start.saturating_add(wanted).min(self.bytes.len());
+        self.at = if end == self.bytes.len() { 0 } else { end };
+        let taken = (end - start) / self.each.max(1);
+        (self.bytes.get(start..end).unwrap_or_default(), taken as u64)
+    }
+}
+
+fn push_publish(out: &mut Vec<u8>, topic: &str, size: usize, batch: u64) {
+    let body = vec![b'x'; size];
+    if batch <= 1 {
+        encode::push_pub(out, topic, &body);
+    } else {
+        let bodies = vec![&body[..]; usize::try_from(batch).unwrap_or(0)];
+        encode::push_mpub(out, topic, &bodies);
+    }
+}
+
+fn produce_one(mut wire: Wire, load: &Produce<'_>, at: usize, messages: u64) -> Outcome<()> {
     let batch = load.batch.max(1);
     let commands_open = (load.window / batch).max(1);
-    let full = encode_publishes(load, batch);
-    let burst = full.repeat(usize::try_from(commands_open).unwrap_or(1));
+    let start = at * load.topics.len() / usize::try_from(load.connections).unwrap_or(1).max(1);
+    let mut ring = Ring::new(load, usize::try_from(commands_open).unwrap_or(1), start);
     let commands = messages / batch;
     let (mut sent, mut answered) = (0, 0);
     while answered < commands {
-        let count = (commands_open - (sent - answered)).min(commands - sent);
-        let size = usize::try_from(count).unwrap_or(0) * full.len();
-        wire.send(burst.get(..size).unwrap_or_default())?;
-        sent += count;
+        let mut room = (commands_open - (sent - answered)).min(commands - sent);
+        while room > 0 {
+            let (bytes, count) = ring.take(room);
+            wire.send(bytes)?;
+            sent += count;
+            room -= count;
+        }
         wire.fill()?;
         answered += take_answers(&mut wire)?;
     }
-    if !messages.is_multiple_of(batch) {
-        wire.send(&encode_publishes(load, messages % batch))?;
+    if !messages.is_multiple_of(batch)
+        && let Some(topic) = load.topics.first()
+    {
+        let mut rest = Vec::new();
+        push_publish(&mut rest, topic, load.size, messages % batch);
+        wire.send(&rest)?;
         wait_ok(&mut wire)?;
     }
     Ok(())
@@ -206,7 +265,7 @@ pub(super) fn consume(load: &Consume<'_>) -> Outcome<Span> {
         last: AtomicU64::new(0),
     };
     let zero = clock::now();
-    let work = |wire, _| consume_one(wire, load, &tally, zero);
+    let work = |wire, _, _| consume_one(wire, load, &tally, zero);
     let prepare = |wire: &mut Wire| {
         let mut out = Vec::new();
         encode::push_sub(&mut out, load.topic, load.channel);
@@ -287,5 +346,24 @@ mod tests {
     fn every_message_has_a_connection() {
         assert_eq!(shares(10, 4).collect::<Vec<_>>(), [3, 3, 2, 2]);
         assert_eq!(shares(2, 3).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_ring_goes_round_all_topics() {
+        let topics = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let load = Produce {
+            address: "",
+            topics: &topics,
+            messages: 0,
+            size: 1,
+            connections: 1,
+            batch: 1,
+            window: 1,
+        };
+        let mut ring = Ring::new(&load, 4, 1);
+        let command = b"PUB b\n\0\0\0\x01x";
+        assert_eq!(ring.take(1), (&command[..], 1));
+        assert_eq!(ring.take(9).1, 5);
+        assert_eq!(ring.take(1).0, command);
     }
 }

@@ -4,26 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::wire::{Fail, Outcome};
-
-/// Clock ticks a second in `/proc`, the same on every architecture that Rust's Linux targets run on.
-const TICKS_PER_SECOND: u32 = 100;
-
-/// Processor time of a process so far, user and system, all its threads.
-pub(super) fn cpu_time(pid: u32) -> Outcome<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).map_err(|error| Fail::Connect(path, error))?;
-    parse_cpu_time(&stat).ok_or_else(|| Fail::Said(format!("/proc/{pid}/stat: not understood")))
-}
-
-fn parse_cpu_time(stat: &str) -> Option<Duration> {
-    // The second field is the program's name in brackets, which may itself hold brackets and blanks.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11);
-    let user: u32 = times.next()?.parse().ok()?;
-    let system: u32 = times.next()?.parse().ok()?;
-    Some(Duration::from_secs(1) / TICKS_PER_SECOND * (user + system))
-}
+use super::wire::Fail;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +26,7 @@ impl Figure {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of messages are far below 2^53")]
-const fn as_f64(count: u64) -> f64 {
+pub(super) const fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
@@ -83,13 +64,6 @@ pub(super) fn say_error(error: &Fail) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processor_time_is_read_as_the_kernel_writes_it() {
-        let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0";
-        assert_eq!(parse_cpu_time(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(parse_cpu_time("7 (x) S 1 2"), None);
-    }
 
     #[test]
     fn the_median_is_in_the_middle() {

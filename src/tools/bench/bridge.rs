@@ -1,0 +1,183 @@
+//! What a bridge between an NSQ server and a broker moves, and the broker's ceiling that it is held against.
+
+use std::thread;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::amqp::{Amqp, Load};
+use super::nsq;
+use super::process::cpu_time;
+use super::report::Figure;
+use super::wire::{Outcome, fail};
+use crate::clock;
+
+/// How often the broker is asked how many messages a queue holds. Each question costs it a little.
+const DEPTH_PAUSE: Duration = Duration::from_millis(25);
+/// A queue that has not grown for this long will not.
+const DEPTH_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Broker {
+    /// The broker's address
+    #[arg(long = "amqp", value_name = "URI")]
+    pub(super) uri: String,
+}
+
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Messages to move
+    #[arg(long, default_value_t = 200_000)]
+    pub(super) messages: u64,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 200)]
+    pub(super) size: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Route {
+    /// From NSQ to the broker
+    Publish,
+    /// From the broker to NSQ
+    Deliver,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Bridge {
+    /// The NSQ server's TCP address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) nsq: String,
+    #[command(flatten)]
+    pub(super) amqp: Broker,
+    #[arg(long, value_enum)]
+    pub(super) route: Route,
+    #[arg(long)]
+    pub(super) topic: String,
+    /// The channel that is consumed, with `deliver`
+    #[arg(long, default_value = "bench")]
+    pub(super) channel: String,
+    #[arg(long)]
+    pub(super) queue: String,
+    /// The bridge's process, whose processor time is read
+    #[arg(long)]
+    pub(super) pid: Option<u32>,
+    #[command(flatten)]
+    pub(super) size: Size,
+    /// Connections of producers or consumers
+    #[arg(long, default_value_t = 4)]
+    pub(super) connections: u64,
+    /// Messages in one MPUB; 1 sends PUB
+    #[arg(long, default_value_t = 100)]
+    pub(super) batch: u64,
+    /// Messages of one connection that may be unanswered, or its RDY
+    #[arg(long, default_value_t = 1000)]
+    pub(super) window: u32,
+}
+
+/// Runs something, and reads the processor time that a process took meanwhile.
+pub(super) fn with_cpu(
+    pid: Option<u32>,
+    work: impl FnOnce() -> Outcome<nsq::Span>,
+) -> Outcome<Figure> {
+    let before = pid.map(cpu_time).transpose()?;
+    let span = work()?;
+    let after = pid.map(cpu_time).transpose()?;
+    let cpu = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+    Ok(Figure { messages: span.messages, time: span.time, cpu })
+}
+
+/// What the broker takes from a publisher and gives to a consumer.
+pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 2]> {
+    const QUEUE: &str = "leveret-bench-ceiling";
+    let Size { messages, size } = size;
+    let load = Load { messages, size, window };
+    let mut amqp = Amqp::open(uri)?;
+    amqp.fresh_queue(QUEUE)?;
+    let began = clock::now();
+    amqp.publish(QUEUE, load)?;
+    let published = Figure { messages, time: clock::since(began), cpu: None };
+    let mut consumer = Amqp::open(uri)?;
+    let mut first = None;
+    consumer.consume(QUEUE, load, || first = Some(clock::now()))?;
+    let time = first.map(clock::since).unwrap_or_default();
+    consumer.close()?;
+    amqp.delete_queue(QUEUE)?;
+    Ok([published, Figure { messages, time, cpu: None }])
+}
+
+impl Bridge {
+    pub(super) fn measure(&self) -> Outcome<Figure> {
+        match self.route {
+            Route::Publish => self.publish(),
+            Route::Deliver => self.deliver(),
+        }
+    }
+
+    /// The time until every producer has its last OK *and* the queue holds everything: a queued route answers before.
+    fn publish(&self) -> Outcome<Figure> {
+        let mut amqp = Amqp::open(&self.amqp.uri)?;
+        amqp.fresh_queue(&self.queue)?;
+        let load = nsq::Produce {
+            address: &self.nsq,
+            topics: std::slice::from_ref(&self.topic),
+            messages: self.size.messages,
+            size: self.size.size,
+            connections: self.connections,
+            batch: self.batch,
+            window: self.window.into(),
+        };
+        let figure = with_cpu(self.pid, || {
+            let began = clock::now();
+            nsq::produce(&load)?;
+            self.await_depth(&mut amqp)?;
+            Ok(nsq::Span { messages: load.messages, time: clock::since(began) })
+        })?;
+        let depth = amqp.depth(&self.queue)?;
+        if depth != load.messages {
+            return fail(format!("{} messages sent, {depth} in the queue", load.messages));
+        }
+        amqp.fresh_queue(&self.queue)?;
+        Ok(figure)
+    }
+
+    fn await_depth(&self, amqp: &mut Amqp) -> Outcome<()> {
+        let (mut depth, mut since) = (0, clock::now());
+        loop {
+            let now = amqp.depth(&self.queue)?;
+            if now >= self.size.messages {
+                return Ok(());
+            }
+            if now > depth {
+                (depth, since) = (now, clock::now());
+            } else if clock::since(since) > DEPTH_PATIENCE {
+                return fail(format!("{depth} of {} messages arrived", self.size.messages));
+            }
+            // Nothing tells when a queue grows.
+            thread::park_timeout(DEPTH_PAUSE);
+        }
+    }
+
+    /// The time from the first message to the last, each finished by its consumer.
+    fn deliver(&self) -> Outcome<Figure> {
+        let mut amqp = Amqp::open(&self.amqp.uri)?;
+        amqp.fresh_queue(&self.queue)?;
+        let Size { messages, size } = self.size;
+        amqp.publish(&self.queue, Load { messages, size, window: 2000 })?;
+        let load = nsq::Consume {
+            address: &self.nsq,
+            topic: &self.topic,
+            channel: &self.channel,
+            messages: self.size.messages,
+            connections: self.connections,
+            ready: self.window,
+        };
+        let figure = with_cpu(self.pid, || nsq::consume(&load))?;
+        if figure.messages != self.size.messages {
+            return fail(format!(
+                "{} messages in the queue, {} came",
+                load.messages, figure.messages
+            ));
+        }
+        Ok(figure)
+    }
+}
