@@ -95,9 +95,13 @@ fn settle(journal: &Journal, accepted: &Accepted) {
 }
 
 pub(super) fn subscribe(topic: &Arc<Topic>, channel: &str) -> Consumer {
+    subscribe_with(topic, channel, Arc::default())
+}
+
+pub(super) fn subscribe_with(topic: &Arc<Topic>, channel: &str, signal: Arc<Signal>) -> Consumer {
     let subscriber = Subscriber {
         client: Arc::new(Client::new("@".into(), 0, Identity::default())),
-        signal: Arc::<Signal>::default(),
+        signal,
         msg_timeout: Duration::from_secs(60),
         touch_timeout: Duration::from_secs(60),
         sample_rate: 0,
