@@ -46,7 +46,7 @@ impl Retention {
         let mut end = from;
         for block in blocks {
             let count = log.count(&block.numbers);
-            let is_surplus = self.bytes.is_some_and(|max| bytes > max)
+            let is_surplus = self.bytes.is_some_and(|max| bytes.saturating_sub(block.bytes) >= max)
                 || self.messages.is_some_and(|max| messages.saturating_sub(count) >= max)
                 || oldest.is_some_and(|oldest| block.latest < oldest);
             if !is_surplus {
