@@ -120,9 +120,9 @@ impl TopicImage {
     }
 
     fn apply(&mut self, record: &Record<'_>) {
+        self.last_channel = self.last_channel.max(record.channel().unwrap_or(0));
         match *record {
             Record::Channel { channel, paused, at, from, name, .. } => {
-                self.last_channel = self.last_channel.max(channel);
                 let mut made =
                     ChannelImage { name: name.to_owned(), paused, ..ChannelImage::default() };
                 if let Some(retained) = &self.retained {
@@ -207,38 +207,28 @@ impl ChannelImage {
 impl Image {
     /// Takes in a record that ends at `lsn`.
     pub(crate) fn apply(&mut self, lsn: Lsn, record: &Record<'_>) {
-        let topic = match *record {
-            Record::Topic { topic, paused, name } => {
-                self.last_topic = self.last_topic.max(topic);
+        let Some(topic) = record.topic() else { return };
+        // Whatever was lost of a topic, its number is not given to another one.
+        self.last_topic = self.last_topic.max(topic);
+        match *record {
+            Record::Topic { paused, name, .. } => {
                 self.topics.entry(topic).or_insert_with(|| TopicImage {
                     name: name.to_owned(),
                     lsn,
                     paused,
                     ..TopicImage::default()
                 });
-                return;
             }
-            Record::TopicGone { topic } => {
+            Record::TopicGone { .. } => {
                 if self.topics.get(&topic).is_some_and(|image| lsn > image.lsn) {
                     self.topics.remove(&topic);
                 }
-                return;
             }
-            Record::Channel { topic, .. }
-            | Record::ChannelGone { topic, .. }
-            | Record::TopicPaused { topic, .. }
-            | Record::ChannelPaused { topic, .. }
-            | Record::Publish { topic, .. }
-            | Record::PublishDeferred { topic, .. }
-            | Record::Settled { topic, .. }
-            | Record::Dropped { topic, .. }
-            | Record::State { topic, .. }
-            | Record::Handed { topic, .. }
-            | Record::Retained { topic, .. } => topic,
-            Record::Unknown { .. } => return,
-        };
-        if let Some(image) = self.topics.get_mut(&topic).filter(|image| lsn > image.lsn) {
-            image.apply(record);
+            _ => {
+                if let Some(image) = self.topics.get_mut(&topic).filter(|image| lsn > image.lsn) {
+                    image.apply(record);
+                }
+            }
         }
     }
 

@@ -101,8 +101,8 @@ impl Store {
         let mut image = load(&*disk, &folder)?;
         let mut batches: BTreeMap<TopicId, BTreeMap<u64, Batch>> = BTreeMap::new();
         let found = scan(&*disk, &folder, image.wal_from, &mut |lsn, record| {
-            keep_bodies(&mut batches, &record);
             image.apply(lsn, &record);
+            keep_bodies(&mut batches, &image, &record);
         })?;
         let first = image.lsn();
         let segments = Segments::open(Arc::clone(&disk), &folder).map_err(wrong("list"))?;
@@ -182,19 +182,28 @@ fn forget_replaced(topics: &mut BTreeMap<TopicId, TopicImage>) {
     topics.retain(|id, topic| newest.get(&topic.name) == Some(id));
 }
 
-fn keep_bodies(batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>, record: &Record<'_>) {
+/// Keeps what a publish has brought. Of a topic whose own record was lost nothing is owed.
+fn keep_bodies(
+    batches: &mut BTreeMap<TopicId, BTreeMap<u64, Batch>>,
+    image: &Image,
+    record: &Record<'_>,
+) {
+    let Some(topic) = record.topic() else { return };
+    if !image.topics.contains_key(&topic) {
+        batches.remove(&topic);
+        return;
+    }
     match *record {
-        Record::Publish { topic, first, timestamp, bodies } => {
+        Record::Publish { first, timestamp, bodies, .. } => {
             let mut batch = Batch { timestamp, ..Batch::default() };
             bodies.for_each(|body| batch.push(body));
             batches.entry(topic).or_default().insert(first, batch);
         }
-        Record::PublishDeferred { topic, seq, timestamp, body, .. } => {
+        Record::PublishDeferred { seq, timestamp, body, .. } => {
             let mut batch = Batch { timestamp, ..Batch::default() };
             batch.push(body);
             batches.entry(topic).or_default().insert(seq, batch);
         }
-        Record::TopicGone { topic } => drop(batches.remove(&topic)),
         _ => {}
     }
 }
