@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::channel::Channel;
-use super::journal::{Entry, Level, Trouble};
+use super::journal::{Level, Trouble};
 use super::topic::Topic;
 use super::{Engine, PublishError};
 use crate::clock;
@@ -115,20 +115,21 @@ impl Topic {
     /// A copy of the message with this number, wherever it is. `None` if it cannot be read.
     #[must_use]
     pub fn copy_of(&self, seq: u64, attempts: u16) -> Option<Moved> {
-        let block = self.read().log.away_block(seq);
-        if let (Some(base), Some(Entry { journal, .. })) = (block, &self.read().journal) {
-            let home = self.read().log.home_of(base)?;
-            let (_, data) = journal.store.segments.read(home).ok()?;
-            let at = usize::try_from(seq.checked_sub(data.base)?).ok()?;
-            let before: usize =
-                data.index.iter().take(at).map(|(_, length)| length.unwrap_or(0) as usize).sum();
-            let (timestamp, length) = data.index.get(at)?;
-            let body = data.bodies.get(before..before + (*length)? as usize)?;
-            return Some(self.moved(seq, *timestamp, attempts, body));
-        }
         let feed = self.read();
-        let stored = feed.log.get(seq)?;
-        Some(self.moved(seq, stored.timestamp, attempts, stored.body))
+        let Some(base) = feed.log.away_block(seq) else {
+            let stored = feed.log.get(seq)?;
+            return Some(self.moved(seq, stored.timestamp, attempts, stored.body));
+        };
+        let home = feed.log.home_of(base)?;
+        let journal = Arc::clone(&feed.journal.as_ref()?.journal);
+        drop(feed);
+        let (_, data) = journal.store.segments.read(home).ok()?;
+        let at = usize::try_from(seq.checked_sub(data.base)?).ok()?;
+        let before: usize =
+            data.index.iter().take(at).map(|(_, length)| length.unwrap_or(0) as usize).sum();
+        let (timestamp, length) = data.index.get(at)?;
+        let body = data.bodies.get(before..before + (*length)? as usize)?;
+        Some(self.moved(seq, *timestamp, attempts, body))
     }
 
     fn moved(&self, seq: u64, timestamp: i64, attempts: u16, body: &[u8]) -> Moved {
