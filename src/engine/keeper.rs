@@ -106,7 +106,8 @@ fn has_room(engine: &Engine, journal: &Journal, cut: Lsn) -> io::Result<()> {
             needed += messages.map(|(_, body)| body.map_or(0, <[u8]>::len) as u64).sum::<u64>();
         }
     }
-    if needed <= free {
+    // The log itself goes on meanwhile.
+    if needed + journal.wal().reserve() / 2 <= free {
         return Ok(());
     }
     let text = format!("{needed} bytes are to be moved, {free} are free");

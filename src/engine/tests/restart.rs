@@ -193,7 +193,8 @@ async fn what_came_back_is_read_back_while_others_read_elsewhere() {
     }
     let consumer = subscribe(&topic, "c");
     let got = pull_all(&consumer, MESSAGES);
-    let (back, done): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| number(got) % 200 == 0);
+    let (back, done): (Vec<_>, Vec<_>) =
+        got.into_iter().partition(|got| number(got).is_multiple_of(200));
     finish(&consumer, &done);
     let mut settling = consumer.settle(crate::clock::now());
     for got in &back {

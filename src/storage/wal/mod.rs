@@ -7,6 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`record`] | what is written down: publishes, settled ranges, topics and channels |
+//! | `subject` | which topic and channel a record is about |
 //! | [`frame`] | many records under one checksum |
 //! | [`files`] | the numbered files, their turning over and reuse |
 //! | [`writer`] | the queue and the marks |
@@ -22,6 +23,7 @@ pub(crate) mod files;
 pub(crate) mod frame;
 pub(crate) mod reader;
 pub mod record;
+mod subject;
 mod thread;
 mod trouble;
 pub mod writer;

@@ -16,7 +16,7 @@ const LAZY_WAIT: Duration = Duration::from_millis(100);
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// A buffer larger than this is given back to the allocator.
 const BUFFER_KEPT: usize = 16 << 20;
-/// Bytes after which the disk's free space is looked at again, so that a reserve is not overrun in a second.
+/// Bytes after which the disk's free space is looked at again, at most, so that a reserve is not overrun in a second.
 const LOOK_BYTES: u64 = 4 << 20;
 /// Files that may wait to be released before no more is written.
 const FILES_MAX: usize = 12;
@@ -88,7 +88,7 @@ impl Writer {
                 Ok(()) => {
                     self.current.at += frame.len() as u64;
                     self.unlooked += frame.len() as u64;
-                    if self.unlooked > LOOK_BYTES {
+                    if self.unlooked > LOOK_BYTES.min(self.shared.options.reserve_bytes / 4) {
                         self.unlooked = 0;
                         self.shared.look_at_space();
                     }

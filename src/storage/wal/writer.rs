@@ -222,6 +222,11 @@ impl Wal {
         self.shared.trouble.lock().clone().map_or(Ok(()), Err)
     }
 
+    /// Bytes of free space that are not for publishes; see [`WalOptions::reserve_bytes`].
+    pub(crate) fn reserve(&self) -> u64 {
+        self.shared.options.reserve_bytes
+    }
+
     /// Whether publishers should hold back until what is queued is written.
     #[must_use]
     pub fn is_congested(&self) -> bool {
