@@ -163,6 +163,19 @@ impl Bell {
         }
     }
 
+    /// As [`Bell::wait`], for so long at most: `Some(None)` if nobody has called.
+    pub(super) fn wait_at_most<T>(
+        &self,
+        time: Duration,
+        take: impl FnOnce(&mut Calls) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let mut calls = self.state.lock();
+        if !calls.closing && calls.cut.is_none() {
+            self.called.wait_for(&mut calls, time);
+        }
+        if calls.closing { None } else { Some(take(&mut calls)) }
+    }
+
     /// Waits before another try. `false` once the journal closes.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let mut calls = self.state.lock();

@@ -3,7 +3,7 @@
 //! Whatever goes wrong here loses nothing: the files stay, the writer waits before there are too many of them, and the
 //! keeper tries again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -23,6 +23,8 @@ use crate::storage::wal::record::TopicId;
 
 /// How long to wait before another try.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often consumed segments are looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// Free bytes at which it is worth while to look what a move will take.
 const TIGHT: u64 = 256 << 20;
 
@@ -36,13 +38,16 @@ pub(super) fn start(engine: &Arc<Engine>, journal: &Arc<Journal>) -> io::Result<
 }
 
 fn run(engine: &Weak<Engine>, journal: &Journal) {
-    while let Some(cut) = journal.keeper.wait(|calls| calls.cut.take()) {
+    while let Some(cut) = journal.keeper.wait_at_most(TIDY_INTERVAL, |calls| calls.cut.take()) {
         let Some(engine) = engine.upgrade() else { return };
-        let kept = move_out(&engine, journal, cut);
+        let kept = match cut {
+            Some(cut) => move_out(&engine, journal, cut),
+            None => tidy(&engine, journal),
+        };
         if let Err(error) = kept {
             tracing::warn!(%error, "what is owed could not be moved out of the log; trying again");
             let mut calls = journal.keeper.state.lock();
-            calls.cut = calls.cut.max(Some(cut));
+            calls.cut = calls.cut.max(cut);
             drop(calls);
             drop(engine);
             if !journal.keeper.pause(RETRY) {
@@ -50,6 +55,22 @@ fn run(engine: &Weak<Engine>, journal: &Journal) {
             }
         }
     }
+}
+
+/// Lets segments go that have been consumed, though the log's current file is not full yet.
+fn tidy(engine: &Engine, journal: &Journal) -> Result<(), StorageError> {
+    let segments = journal.store.segments.count();
+    if segments == 0 {
+        return Ok(());
+    }
+    let _alone = journal.keeping.lock();
+    let topics = engine.topics();
+    let homes = topics.iter().flat_map(|topic| topic.read().log.homes());
+    let needed: BTreeSet<u64> = homes.map(|home| home.home.file).collect();
+    if needed.len() >= segments || journal.is_closed() {
+        return Ok(());
+    }
+    checkpoint(engine, journal)
 }
 
 /// Writes what is owed of the log before `cut` to segments and makes a checkpoint.

@@ -173,6 +173,25 @@ async fn a_backlog_moves_to_segments_and_is_read_back_in_order() {
     assert_eq!(engine.journal().unwrap().store.segments.count(), 0, "consumed files are deleted");
 }
 
+#[tokio::test]
+async fn consumed_segments_are_deleted_though_nothing_more_is_published() {
+    let mut rig = Rig::new("consumed", Some(Durability::Disk));
+    rig.file_bytes = 1 << 20;
+    let engine = rig.start();
+    let topic = engine.topic("t").unwrap();
+    let consumer = subscribe(&topic, "c");
+    fill(&engine, &["t"], 4000);
+    let journal = Arc::clone(engine.journal().unwrap());
+    wait_for(|| journal.wal().files() == 1 && journal.store.segments.count() > 0);
+    let got = pull_all(&consumer, 4000);
+    finish(&consumer, &got);
+    wait_for(|| journal.store.segments.count() == 0);
+    drop((consumer, topic, journal));
+    crash(engine);
+    let engine = rig.start();
+    assert_eq!(engine.topic("t").unwrap().find_channel("c").unwrap().counts().depth, 0);
+}
+
 /// What came back lies behind everybody's cursor: its block must stay until it is delivered, however many others are read.
 #[tokio::test]
 async fn what_came_back_is_read_back_while_others_read_elsewhere() {
