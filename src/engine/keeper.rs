@@ -38,21 +38,30 @@ pub(super) fn start(engine: &Arc<Engine>, journal: &Arc<Journal>) -> io::Result<
 }
 
 fn run(engine: &Weak<Engine>, journal: &Journal) {
+    // A disk without space fails every try until there is some: it is said once.
+    let mut is_told = false;
     while let Some(cut) = journal.keeper.wait_at_most(TIDY_INTERVAL, |calls| calls.cut.take()) {
         let Some(engine) = engine.upgrade() else { return };
         let kept = match cut {
             Some(cut) => move_out(&engine, journal, cut),
             None => tidy(&engine, journal),
         };
-        if let Err(error) = kept {
+        let Err(error) = kept else {
+            is_told = false;
+            continue;
+        };
+        if is_told {
+            tracing::debug!(%error, "what is owed still cannot be moved out of the log");
+        } else {
             tracing::warn!(%error, "what is owed could not be moved out of the log; trying again");
-            let mut calls = journal.keeper.state.lock();
-            calls.cut = calls.cut.max(cut);
-            drop(calls);
-            drop(engine);
-            if !journal.keeper.pause(RETRY) {
-                return;
-            }
+        }
+        is_told = true;
+        let mut calls = journal.keeper.state.lock();
+        calls.cut = calls.cut.max(cut);
+        drop(calls);
+        drop(engine);
+        if !journal.keeper.pause(RETRY) {
+            return;
         }
     }
 }
