@@ -82,6 +82,19 @@ impl Block {
         }
     }
 
+    /// Makes room for as much as `full` has at once: a queue that has filled a block most likely fills the next one, and
+    /// growing step by step touches twice the memory. What is not written to takes none.
+    fn grow_as(&mut self, full: &Self) {
+        // A large body that has a block of its own tells nothing.
+        if full.away || full.entries.len() < 2 {
+            return;
+        }
+        let bodies = full.bodies.len();
+        self.bodies.reserve_exact(if bodies > BLOCK_BYTES / 2 { BLOCK_BYTES } else { bodies });
+        self.entries
+            .reserve_exact((full.entries.len() + full.entries.len() / 8).min(BLOCK_ENTRIES));
+    }
+
     fn reset(&mut self, base: u64, offset: u64, logged: Option<Lsn>) {
         self.base = base;
         self.offset = offset;
@@ -190,6 +203,9 @@ impl Log {
         }
         let mut block = self.spare.pop().unwrap_or_default();
         block.reset(self.next, self.bytes, logged);
+        if let Some(last) = self.blocks.back().filter(|last| !last.has_room(body)) {
+            block.grow_as(last);
+        }
         self.logged += usize::from(logged.is_some());
         self.blocks.push_back(block);
     }
@@ -415,6 +431,23 @@ mod tests {
         assert_eq!(log.sparse_before(BLOCK_ENTRIES as u64), None);
         let past = (SPARSE_AFTER_BLOCKS as u64 + 1) * BLOCK_ENTRIES as u64;
         assert_eq!(log.sparse_before(past), Some(0..BLOCK_ENTRIES as u64));
+    }
+
+    #[test]
+    fn a_block_behind_a_full_one_is_as_large_from_its_first_message_on() {
+        for size in [1, 200] {
+            let mut log = Log::new(0);
+            while log.blocks.len() < 2 {
+                log.append(&vec![b'x'; size], 0, None);
+            }
+            let first = log.memory();
+            let full = log.blocks[0].count;
+            for _ in 1..full {
+                log.append(&vec![b'x'; size], 0, None);
+            }
+            assert_eq!((log.blocks.len(), log.blocks[1].count), (2, full));
+            assert_eq!(log.memory(), first, "{size} bytes");
+        }
     }
 
     #[test]

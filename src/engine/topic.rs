@@ -110,6 +110,11 @@ impl Topic {
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
         let timestamp = clock::unix_nanos();
+        let (mut messages, mut bytes) = (0, 0);
+        for body in bodies.clone() {
+            messages += 1;
+            bytes += body.len() as u64;
+        }
         let mut feed = self.feed.write();
         if feed.exiting {
             return Err(PublishError::Exiting);
@@ -121,11 +126,6 @@ impl Topic {
             return self.hand_out(&*ingress, batch, signal);
         }
         let level = self.level(&feed)?;
-        let (mut messages, mut bytes) = (0, 0);
-        for body in bodies.clone() {
-            messages += 1;
-            bytes += body.len() as u64;
-        }
         // An ephemeral topic that nobody reads keeps what fits and counts the rest.
         let room = if self.ephemeral { self.room(&feed) } else { usize::MAX };
         let mark = feed.append(&self.name, bodies.take(room), timestamp, level);

@@ -7,6 +7,7 @@
 //! | [`listener`] | accepts connections, ends them at shutdown |
 //! | `workers` | the threads that connections are shared out over |
 //! | `rider` | a connection's task, which goes from thread to thread if it is heavy |
+//! | `linger` | when a thread looks for more work for a moment before it sleeps |
 //! | `conn` | a connection's loop: sockets and timers |
 //! | `buffers` | what a thread's connections read into and write from |
 //! | `hold` | when deliveries wait for a moment, to go out together |
@@ -22,6 +23,7 @@ mod buffers;
 mod certificate;
 mod conn;
 mod hold;
+mod linger;
 mod listener;
 mod replies;
 mod rider;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 
+use super::linger;
 use super::workers::Seat;
 use crate::clock;
 
@@ -116,7 +117,9 @@ impl Future for Ride {
         if rider.future.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        let heavy = rider.effort.note(clock::since(began));
+        let ended = clock::now();
+        linger::worked(began, ended);
+        let heavy = rider.effort.note(ended.saturating_duration_since(began));
         if heavy.is_some_and(|heavy| rider.seat.set_heavy(heavy)) {
             return Poll::Ready(self.rider.take());
         }

@@ -18,6 +18,8 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use super::linger;
+
 /// The threads; they end when this and every connection's [`Seat`] are dropped.
 #[derive(Debug)]
 pub struct Workers {
@@ -135,6 +137,7 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
         thread::Builder::new().name(format!("tcp-{number}")).spawn(move || {
+            drop(runtime.spawn(linger::run()));
             // Nothing is ever sent: the sender's end is the signal.
             drop(runtime.block_on(ended));
         })?;

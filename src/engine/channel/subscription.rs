@@ -159,6 +159,7 @@ impl Consumer {
             feed: Some(feed),
             inner: Some(inner),
             leftovers: Leftovers::default(),
+            finished: 0,
             now,
         }
     }
@@ -177,6 +178,8 @@ pub struct Settling<'a> {
     feed: Option<RwLockReadGuard<'a, Feed>>,
     inner: Option<MutexGuard<'a, Inner>>,
     leftovers: Leftovers,
+    /// FINs that the client's counters do not know of yet.
+    finished: u64,
     now: Instant,
 }
 
@@ -204,8 +207,7 @@ impl Settling<'_> {
             let nanos = clock::unix_nanos().saturating_sub(published).max(0);
             latency.record(nanos as f64, self.now);
         }
-        let counters = &self.consumer.client.counters;
-        counters.finished.fetch_add(1, Ordering::Relaxed);
+        self.finished += 1;
         Ok(())
     }
 
@@ -250,7 +252,8 @@ impl Drop for Settling<'_> {
         let (Some(mut inner), Some(feed)) = (self.inner.take(), self.feed.take()) else {
             return;
         };
-        let channel = &self.consumer.channel;
+        let Consumer { channel, client, .. } = self.consumer;
+        client.counters.finished.fetch_add(self.finished, Ordering::Relaxed);
         channel.wake_ready(&feed, &mut inner);
         let dead = channel.condemned(&feed, &mut inner);
         drop(inner);

@@ -38,6 +38,7 @@ impl Fanout {
     fn measure(&self, server: &Server) -> Outcome<Vec<Reading>> {
         let topics = names("fanout", self.channels.len());
         let mut readings = Vec::new();
+        let mut first: Option<(usize, f64)> = None;
         for (&count, topic) in self.channels.iter().zip(&topics) {
             let channels = names("channel", count);
             let topic = std::slice::from_ref(topic);
@@ -45,7 +46,16 @@ impl Fanout {
             let watch = Watch::start(server.pid)?;
             let span = self.move_all(server, topic, &channels)?;
             readings.push(Some(rate(format!("to {count} channels"), span)));
-            readings.push(watch.cpu(format!("CPU with {count} channels"), self.messages)?);
+            let cpu = watch.cpu(format!("CPU with {count} channels"), self.messages)?;
+            match (&cpu, first) {
+                (Some(cpu), None) => first = Some((count, cpu.value)),
+                (Some(cpu), Some((fewest, one))) if one > 0.0 => {
+                    let name = format!("CPU with {count} channels by that with {fewest}");
+                    readings.push(Some(Reading::new(name, "times", cpu.value / one)));
+                }
+                _ => {}
+            }
+            readings.push(cpu);
         }
         server.unmake(&topics)?;
         Ok(readings.into_iter().flatten().collect())
