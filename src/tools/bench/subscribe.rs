@@ -12,7 +12,7 @@ use super::wire::{Outcome, fail};
 pub(super) struct Subscribe {
     #[command(flatten)]
     contest: Contest,
-    /// Messages that are queued first and taken then
+    /// Messages that are queued first and taken then; the memory at most is that over both
     #[arg(long, default_value_t = 1_000_000)]
     messages: u64,
     /// Bytes of a body
