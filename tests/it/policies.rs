@@ -173,9 +173,10 @@ fn a_limited_channel_keeps_its_pace_with_several_consumers() {
                 came += 1;
             }
         }
-        if came == 20 || came == 30 {
+        // Both may bring one in a turn: no count is sure to be seen.
+        if (15..55).contains(&came) && !seen_waiting {
             let clients = channel(&server, "t")["clients"].clone();
-            seen_waiting |=
+            seen_waiting =
                 clients.as_array().unwrap().iter().any(|client| client["waiting_for"] == "limit");
         }
     }
