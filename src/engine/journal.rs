@@ -167,13 +167,15 @@ impl Bell {
     pub(super) fn wait_at_most<T>(
         &self,
         time: Duration,
-        take: impl FnOnce(&mut Calls) -> Option<T>,
+        mut take: impl FnMut(&mut Calls) -> Option<T>,
     ) -> Option<Option<T>> {
         let mut calls = self.state.lock();
-        if !calls.closing && calls.cut.is_none() {
+        let mut call = take(&mut calls);
+        if call.is_none() && !calls.closing {
             self.called.wait_for(&mut calls, time);
+            call = take(&mut calls);
         }
-        if calls.closing { None } else { Some(take(&mut calls)) }
+        (!calls.closing).then_some(call)
     }
 
     /// Waits before another try. `false` once the journal closes.

@@ -1,9 +1,11 @@
 //! Messages that come from another broker's data folder, and all that is owed on its way into one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::channel::Channel;
+use super::feed::Feed;
 use super::journal::{Level, Trouble};
 use super::topic::Topic;
 use super::{Engine, PublishError};
@@ -42,10 +44,7 @@ impl Topic {
     /// They cannot be written down.
     pub fn take_over(&self, messages: &[Moved]) -> Result<(), PublishError> {
         let mut feed = self.write();
-        for message in messages {
-            let body = std::iter::once(&*message.body);
-            feed.append(self.name(), body, message.timestamp, Some(Level::Written));
-        }
+        self.append_moved(&mut feed, messages);
         feed.release(u64::MAX, clock::now());
         drop(feed);
         self.hold_back()
@@ -57,12 +56,8 @@ impl Topic {
     /// They cannot be written down.
     pub fn take_over_for(&self, channel: &Channel, messages: &[Moved]) -> Result<(), PublishError> {
         let mut feed = self.write();
-        let first = feed.log.next();
-        for message in messages {
-            let body = std::iter::once(&*message.body);
-            feed.append(self.name(), body, message.timestamp, Some(Level::Written));
-        }
-        let range = first..feed.log.next();
+        let range = self.append_moved(&mut feed, messages);
+        let first = range.start;
         for other in feed.channels.iter().filter(|other| !std::ptr::eq(&***other, channel)) {
             other.skip(range.clone());
         }
@@ -84,6 +79,16 @@ impl Topic {
         }
         drop(feed);
         self.hold_back()
+    }
+
+    /// Appends them, written down, and says which numbers they got.
+    fn append_moved(&self, feed: &mut Feed, messages: &[Moved]) -> Range<u64> {
+        let first = feed.log.next();
+        for message in messages {
+            let body = std::iter::once(&*message.body);
+            feed.append(self.name(), body, message.timestamp, Some(Level::Written));
+        }
+        first..feed.log.next()
     }
 
     /// Lets the journal's writer come after.
