@@ -39,5 +39,6 @@ mod replay;
 mod routes_deliver;
 mod routes_move;
 mod routes_publish;
+mod routes_split;
 mod tls;
 mod unix_sockets;

@@ -69,8 +69,8 @@ impl TopicSink {
         let mut outcomes = Vec::new();
         let mut topics: BTreeMap<String, Vec<Message>> = BTreeMap::new();
         for message in batch {
-            if message.ticket.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
-                // Its producer was told that it failed: it must not arrive after all.
+            if message.is_given_up() {
+                outcomes.push((message, Outcome::given_up()));
                 continue;
             }
             match self.topic_of(&message) {
