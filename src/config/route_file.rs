@@ -2,17 +2,14 @@
 
 use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
+use super::keys::endpoints::{SOURCE, TARGET};
+use super::keys::routes::{ROOT, ROUTE};
 use super::route_options::{self, Options};
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use crate::bridge::route::{
     AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, NsqChannel, OnExceed, Route,
 };
 use crate::names;
-
-pub(super) const ROOT: &Keys = &["routes"];
-
-pub(super) const ROUTE: &Keys =
-    &["dead_letter", "from", "limit", "mode", "name", "publish_timeout", "retry", "to", "window"];
 
 /// A route, and the places that rules between routes speak of.
 #[derive(Debug)]
@@ -55,14 +52,14 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         .and_then(|field| route_name(&field, report));
     let from_field = section.require("from", "{ nsq: { topic: orders } }", report);
     let from = from_field.as_ref().and_then(|field| {
-        endpoints::end(field, report, |field, report| {
+        endpoints::end(field, SOURCE, report, |field, report| {
             endpoints::source(field, &mut brokers, report)
         })
     });
     let example = "{ amqp: { exchange: shop, routing_key: orders } }";
     let to_field = section.require("to", example, report);
     let to = to_field.as_ref().and_then(|field| {
-        endpoints::end(field, report, |field, report| {
+        endpoints::end(field, TARGET, report, |field, report| {
             endpoints::target(field, &mut brokers, report)
         })
     });

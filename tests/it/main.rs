@@ -38,5 +38,6 @@ mod recovery;
 mod replay;
 mod routes_deliver;
 mod routes_publish;
+mod schema;
 mod tls;
 mod unix_sockets;
