@@ -37,6 +37,7 @@ mod policies;
 mod recovery;
 mod replay;
 mod routes_deliver;
+mod routes_move;
 mod routes_publish;
 mod schema;
 mod tls;

@@ -12,4 +12,5 @@ mod errors;
 pub(super) mod link;
 pub(super) mod publisher;
 mod socket;
+pub(super) mod source;
 mod topology;

@@ -47,9 +47,9 @@ pub(in crate::config) const NSQ: &Keys = &Keys::new(
             CHANNEL_NAME,
             "",
             "`from`, queued: the channel that is read; the route's name if left out, and not \
-             `#ephemeral`. `to`, direct: the channel as which the queue appears; needed. \
-             Elsewhere it is refused: a direct route takes what producers send to the topic, a \
-             queued one writes to all channels",
+             `#ephemeral`. `to`, direct, from a queue: the channel as which the queue appears; \
+             needed. Elsewhere it is refused: a direct route takes what producers send to the \
+             topic, and a topic is written to with all its channels",
         ),
         needed("topic", TOPIC_NAME, "the topic"),
     ],

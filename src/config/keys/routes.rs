@@ -26,7 +26,7 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
             "`stop`",
             "see [dead_letter](#dead_letter)",
         )
-        .flows("queued"),
+        .flows("queued, amqp → amqp"),
         needed(
             "from",
             Kind::Mapping(SOURCE),
@@ -40,16 +40,26 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
         ),
         needed("name", NAME, "unique on the node; in metrics, logs and the API"),
         key(
+            "ordered",
+            Kind::Boolean,
+            "`false`",
+            "whether a message that is tried again keeps its place, so that none overtakes it: one \
+             message at a time is on its way then. Without it first attempts are in order, and \
+             what is tried again comes later",
+        )
+        .flows("queued, amqp → amqp"),
+        key(
             "publish_timeout",
             Kind::Duration(Duration::from_millis(10), Duration::from_secs(600)),
             "`30s`",
             "how long a message may wait for the broker's confirm, reconnections included. \
              Direct: then the producer gets the error. Queued: then it is tried again",
         )
-        .flows("nsq → amqp; queued amqp → nsq with `dead_letter.amqp`"),
-        key("retry", Kind::Mapping(RETRY), "", "see [retry](#retry)").flows("queued"),
+        .flows("all but a queue as a channel"),
+        key("retry", Kind::Mapping(RETRY), "", "see [retry](#retry)").flows("queued, amqp → amqp"),
         needed("to", Kind::Mapping(TARGET), "where they go"),
-        key("window", Kind::Mapping(WINDOW), "", "see [window](#window)").flows("nsq → amqp"),
+        key("window", Kind::Mapping(WINDOW), "", "see [window](#window)")
+            .flows("all but a queue as a channel"),
     ],
 );
 
