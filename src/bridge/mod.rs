@@ -5,6 +5,7 @@
 //! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
 //! | [`supervisor`] | starts all routes and stops them |
 //! | `runner` | a flow to RabbitMQ: source, limit, publisher |
+//! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status` | what flows, and what a route says of itself |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
@@ -15,6 +16,7 @@ pub mod broker;
 pub mod envelope;
 mod message;
 mod nsq;
+pub mod properties;
 pub mod route;
 mod runner;
 mod status;

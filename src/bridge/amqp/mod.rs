@@ -10,6 +10,7 @@ mod confirms;
 pub(super) mod consumer;
 mod errors;
 pub(super) mod link;
+pub(super) mod properties;
 pub(super) mod publisher;
 mod socket;
 mod topology;
