@@ -24,8 +24,8 @@ use crate::bridge::{Bridge, envelope};
 use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
-use crate::http;
 pub use crate::http::OptionValue;
+use crate::http::{self, RoutesView};
 use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
@@ -216,7 +216,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
-        context.routes = bridge.view();
+        context.routes = Arc::clone(&bridge) as Arc<dyn RoutesView>;
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
         context.options = Arc::new(live_options(&plan, &resolved, logging));

@@ -10,8 +10,11 @@ use crate::names::MessageId;
 /// A message between its source and its sink.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Its NSQ id: part of the `message_id` that is sent, stable over retries.
+    /// What its source knows it by: unique among what the source has handed out, the same over retries. It is the
+    /// message's NSQ id where it has one.
     pub(super) id: MessageId,
+    /// The `message_id` that it came with, which it keeps; without one it is made of the source's name and `id`.
+    pub(super) message_id: Option<Arc<str>>,
     /// Publish time, nanoseconds since the Unix epoch.
     pub(super) timestamp: i64,
     /// Attempts to move it, this one included.
@@ -28,6 +31,17 @@ impl Message {
     pub(super) fn size(&self) -> u64 {
         self.body.len() as u64
     }
+}
+
+/// Where a flow's messages come from, as templates and dead letters tell it.
+#[derive(Clone, Debug)]
+pub(super) struct Provenance {
+    /// The topic, or the queue's name; also part of the `message_id` of what has none.
+    pub(super) topic: String,
+    /// The channel, if they come from one; else empty.
+    pub(super) channel: String,
+    /// In words, for dead letters.
+    pub(super) text: String,
 }
 
 /// How a message's way ended.
@@ -64,12 +78,18 @@ pub(super) enum RefusalKind {
     TooLarge,
     /// Its exchange or routing key could not be worked out.
     Transform,
+    /// It is no message on the other side, such as one without a body for NSQ.
+    Invalid,
+    /// The other side refused this message, for example because a topic is full.
+    Refused,
+    /// The other side takes nothing now. That does not count as an attempt.
+    Unavailable,
 }
 
 impl RefusalKind {
     /// Whether trying again cannot help.
     pub(super) const fn is_final(self) -> bool {
-        matches!(self, Self::TooLarge | Self::Transform)
+        matches!(self, Self::TooLarge | Self::Transform | Self::Invalid)
     }
 
     /// One word for headers and logs.
@@ -79,6 +99,15 @@ impl RefusalKind {
             Self::Nacked => "nacked",
             Self::TooLarge => "too_large",
             Self::Transform => "transform",
+            Self::Invalid => "invalid",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
         }
     }
+}
+
+/// Told how messages ended. Must not block.
+pub(super) trait Settle: Send + Sync {
+    /// Settles messages at their source, or has them come again.
+    fn settle(&self, outcomes: Vec<(Message, Outcome)>);
 }

@@ -3,24 +3,33 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
-//! | [`supervisor`] | starts all routes and stops them |
-//! | `runner` | a flow to RabbitMQ: source, limit, publisher |
+//! | [`supervisor`], `running` | starts all routes and stops them; one route |
+//! | `links` | the connections to brokers that routes share |
+//! | `runner` | a flow: source, limit, sink |
+//! | `sinks` | makes the sinks that a route asks for |
+//! | `settler` | what becomes of a message after its sink has spoken |
 //! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
-//! | `message`, `status` | what flows, and what a route says of itself |
+//! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
 //! | `nsq/` | this node's own topics and channels as sources and sinks |
 
 mod amqp;
 pub mod broker;
 pub mod envelope;
+mod links;
 mod message;
 mod nsq;
+mod phase;
 pub mod properties;
 pub mod route;
 mod runner;
+mod running;
+mod settler;
+mod sinks;
 mod status;
 pub mod supervisor;
+mod timing;
 pub mod transform;
 
-pub use supervisor::Bridge;
+pub use supervisor::{Applied, Bridge, UnknownRoute};

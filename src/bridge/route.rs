@@ -15,7 +15,9 @@ use crate::limit::LimitOptions;
 pub struct Route {
     /// Unique on this node; a valid NSQ channel name that is not ephemeral.
     pub name: String,
-    /// Endpoints and mode.
+    /// As it was asked for; what it comes to is in `flow`.
+    pub mode: Mode,
+    /// Endpoints, and who answers for messages in between.
     pub flow: Flow,
     /// How fast it may go; `None` if not limited.
     pub limit: Option<RouteLimit>,
@@ -24,46 +26,92 @@ pub struct Route {
 /// Where messages come from and go to, and who answers for them in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// NSQ → RabbitMQ, direct: a producer's PUB is answered when the broker has confirmed it. Nothing is kept here.
-    PublishDirect {
-        /// The topic whose PUB, MPUB and DPUB go to the broker.
+    /// A topic's producers are answered by the target: their PUB, MPUB and DPUB wait until it has the messages. Nothing
+    /// is kept here.
+    Ingress {
+        /// The topic whose publishes go to the target.
         topic: String,
         /// Where they go.
-        to: AmqpTarget,
-        /// How confirms are waited for.
+        to: Target,
+        /// How the target's answers are waited for.
         publish: PublishOptions,
     },
-    /// NSQ → RabbitMQ, queued: a channel of this node holds the messages until the broker has confirmed them.
-    PublishQueued {
-        /// The channel that is read.
-        from: NsqChannel,
-        /// Where its messages go.
-        to: AmqpTarget,
-        /// How confirms are waited for.
-        publish: PublishOptions,
-        /// What happens to messages that the broker refuses.
-        retry: Retry,
-        /// What happens to messages that it refuses for good.
-        dead_letter: DeadLetter,
-    },
-    /// RabbitMQ → NSQ, direct: a queue appears as a channel; a consumer's FIN is the broker's ack.
-    DeliverDirect {
+    /// A queue appears as a channel: a consumer's FIN is the broker's ack.
+    Channel {
         /// The queue that is consumed.
         from: AmqpSource,
         /// The channel as which it appears.
         to: NsqChannel,
     },
-    /// RabbitMQ → NSQ, queued: a delivery is acked when the local topic has taken it.
-    DeliverQueued {
-        /// The queue that is consumed.
-        from: AmqpSource,
-        /// The local topic.
-        topic: String,
-        /// What happens to messages that it never takes, such as too large ones.
-        dead_letter: DeadLetter,
-        /// How confirms of dead letters are waited for.
-        publish: PublishOptions,
+    /// The source keeps each message until the target has it.
+    Move(Box<Move>),
+}
+
+/// See [`Flow::Move`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Who keeps the messages meanwhile.
+    pub from: Source,
+    /// Where they go.
+    pub to: Target,
+    /// How the target's answers are waited for.
+    pub publish: PublishOptions,
+    /// What happens to messages that the target refuses.
+    pub retry: Retry,
+    /// What happens to messages that it refuses for good.
+    pub dead_letter: DeadLetter,
+    /// Whether a message that is tried again keeps its place: one message at a time is on its way then.
+    pub ordered: bool,
+}
+
+/// What keeps messages until they have arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A channel of this node.
+    Nsq(NsqChannel),
+    /// A queue of a broker.
+    Amqp(AmqpSource),
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An exchange of a broker.
+    Amqp(AmqpTarget),
+    /// A topic of this node: a message has arrived when it is written down, or in memory on a node without a data folder.
+    Topic {
+        /// The topic's name.
+        topic: Template,
     },
+}
+
+impl Target {
+    /// The broker's exchange, if it is one.
+    #[must_use]
+    pub const fn amqp(&self) -> Option<&AmqpTarget> {
+        match self {
+            Self::Amqp(target) => Some(target),
+            Self::Topic { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amqp(to) => write!(f, "amqp {}:{}/{}", to.broker, to.exchange, to.routing_key),
+            Self::Topic { topic } => write!(f, "nsq {topic}"),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nsq(from) => write!(f, "nsq {from}"),
+            Self::Amqp(from) => from.fmt(f),
+        }
+    }
 }
 
 /// Who keeps a message between its origin and its destination.
@@ -85,24 +133,13 @@ impl fmt::Display for Mode {
 }
 
 impl Route {
-    /// Whether the route keeps messages itself.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        match self.flow {
-            Flow::PublishDirect { .. } | Flow::DeliverDirect { .. } => Mode::Direct,
-            Flow::PublishQueued { .. } | Flow::DeliverQueued { .. } => Mode::Queued,
-        }
-    }
-
     /// The origin in words, such as `nsq clicks/archive` or `amqp default:invoices`.
     #[must_use]
     pub fn from_text(&self) -> String {
         match &self.flow {
-            Flow::PublishDirect { topic, .. } => format!("nsq {topic}"),
-            Flow::PublishQueued { from, .. } => format!("nsq {from}"),
-            Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => {
-                format!("amqp {}:{}", from.broker, from.queue)
-            }
+            Flow::Ingress { topic, .. } => format!("nsq {topic}"),
+            Flow::Channel { from, .. } => from.to_string(),
+            Flow::Move(moving) => moving.from.to_string(),
         }
     }
 
@@ -110,44 +147,50 @@ impl Route {
     #[must_use]
     pub fn to_text(&self) -> String {
         match &self.flow {
-            Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. } => {
-                format!("amqp {}:{}/{}", to.broker, to.exchange, to.routing_key)
-            }
-            Flow::DeliverDirect { to, .. } => format!("nsq {to}"),
-            Flow::DeliverQueued { topic, .. } => format!("nsq {topic}"),
+            Flow::Ingress { to, .. } => to.to_string(),
+            Flow::Channel { to, .. } => format!("nsq {to}"),
+            Flow::Move(moving) => moving.to.to_string(),
         }
     }
 
-    /// The dead-letter rule, where the mode has one.
+    /// The dead-letter rule, where the flow has one.
     #[must_use]
     pub fn dead_letter(&self) -> Option<&DeadLetter> {
         match &self.flow {
-            Flow::PublishQueued { dead_letter, .. } | Flow::DeliverQueued { dead_letter, .. } => {
-                Some(dead_letter)
-            }
-            Flow::PublishDirect { .. } | Flow::DeliverDirect { .. } => None,
+            Flow::Move(moving) => Some(&moving.dead_letter),
+            Flow::Ingress { .. } | Flow::Channel { .. } => None,
+        }
+    }
+
+    /// The destination, unless it is a channel.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match &self.flow {
+            Flow::Ingress { to, .. } => Some(to),
+            Flow::Move(moving) => Some(&moving.to),
+            Flow::Channel { .. } => None,
         }
     }
 
     /// The broker's places that the route publishes to: its destination first, then its dead letters.
-    pub fn targets(&self) -> impl Iterator<Item = &AmqpTarget> {
-        let to = match &self.flow {
-            Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. } => Some(to),
-            Flow::DeliverDirect { .. } | Flow::DeliverQueued { .. } => None,
-        };
+    pub fn amqp_targets(&self) -> impl Iterator<Item = &AmqpTarget> {
         let dead = self.dead_letter().and_then(|dead_letter| match dead_letter {
-            DeadLetter::Amqp(target) => Some(&**target),
-            _ => None,
+            DeadLetter::To(target) => Some(&**target),
+            DeadLetter::Stop | DeadLetter::Drop => None,
         });
-        to.into_iter().chain(dead)
+        self.target().into_iter().chain(dead).filter_map(Target::amqp)
     }
 
     /// The queue that the route consumes, if it comes from a broker.
     #[must_use]
     pub fn source(&self) -> Option<&AmqpSource> {
         match &self.flow {
-            Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => Some(from),
-            Flow::PublishDirect { .. } | Flow::PublishQueued { .. } => None,
+            Flow::Channel { from, .. } => Some(from),
+            Flow::Move(moving) => match &moving.from {
+                Source::Amqp(from) => Some(from),
+                Source::Nsq(_) => None,
+            },
+            Flow::Ingress { .. } => None,
         }
     }
 }
@@ -180,6 +223,12 @@ pub struct AmqpSource {
     pub consumer_tag: Option<String>,
     /// What is declared before the queue is consumed; empty if everything exists already.
     pub declare: Topology,
+}
+
+impl fmt::Display for AmqpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "amqp {}:{}", self.broker, self.queue)
+    }
 }
 
 /// An exchange to publish to. Always with `mandatory` and confirms.
@@ -308,16 +357,16 @@ pub enum OnExceed {
     /// They wait, and with them their origin.
     #[default]
     Wait,
-    /// The producer gets an error. Only [`Flow::PublishDirect`] has somebody to tell.
+    /// The producer gets an error. Only [`Flow::Ingress`] has somebody to tell.
     Reject,
 }
 
-/// How messages are published to a broker and confirms waited for.
+/// How a target's answers, such as a broker's confirms, are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishOptions {
-    /// How long a message may wait for the broker's confirm, reconnections included; 10 ms to 10 min.
+    /// How long a message may wait for its answer, reconnections included; 10 ms to 10 min.
     pub timeout: Duration,
-    /// How many messages may wait for confirms at once.
+    /// How many messages may wait for answers at once.
     pub window: Window,
 }
 
@@ -380,13 +429,8 @@ pub enum DeadLetter {
     Stop,
     /// It is dropped and counted.
     Drop,
-    /// It goes to an exchange. Exchange and routing key are constants.
-    Amqp(Box<AmqpTarget>),
-    /// It goes to a topic of this node.
-    Nsq {
-        /// The topic.
-        topic: String,
-    },
+    /// It goes to another place, whose names are constants.
+    To(Box<Target>),
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! The flow of a route to RabbitMQ: source, limit, publisher. And how a limit cuts a flow into portions.
+//! The flow of a route: source, limit, sink. And how a limit cuts a flow into portions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::amqp::source::QueueSource;
 use super::message::Message;
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::phase::{self, Phase};
+use super::settler::Settler;
 use crate::limit::{Allowance, LimitOptions, Limiter};
-use crate::task::stopped;
 
 /// Messages that are moved in one go where no limit says less.
 const PORTION: usize = 256;
@@ -49,48 +51,97 @@ impl Pace {
     }
 }
 
-/// Where a route to RabbitMQ takes its messages from.
+/// Where a route takes its messages from.
 pub(super) enum Source {
+    /// Producers that wait for an answer.
     Producers(Arc<Producers>),
-    Queue(Arc<Queue>),
+    /// A channel of this node.
+    Channel(Arc<Queue>),
+    /// A queue of a broker.
+    Queue(Arc<QueueSource>),
 }
 
 impl Source {
+    /// Waits for messages and takes a portion of them; `None` when there will be no more. Nothing is taken if this is
+    /// dropped.
     async fn next(&self, pace: &Pace) -> Option<Vec<Message>> {
         match self {
             Self::Producers(producers) => producers.next(pace).await,
+            Self::Channel(queue) => Some(queue.next(pace).await),
             Self::Queue(queue) => Some(queue.next(pace).await),
         }
     }
 }
 
-/// Moves messages from `source` to the publisher behind `outbox`, as fast as the limit and the publisher's window allow.
-/// Ends when `stop` turns true (a queue) or when its producers are closed; the publisher then settles what it has.
-pub(super) async fn run(
-    source: Source,
-    mut limiter: Option<Limiter>,
-    pace: Pace,
-    outbox: mpsc::Sender<Vec<Message>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let moving = async {
-        while let Some(batch) = source.next(&pace).await {
-            if let Some(limiter) = &mut limiter {
-                limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
-            }
-            if outbox.send(batch).await.is_err() {
-                return;
+/// A route's flow.
+pub(super) struct Runner {
+    pub(super) source: Source,
+    /// Who decides on refused messages; producers decide for themselves.
+    pub(super) settler: Option<Arc<Settler>>,
+    pub(super) limiter: Option<Limiter>,
+    pub(super) pace: Pace,
+    /// To the sink.
+    pub(super) outbox: mpsc::Sender<Vec<Message>>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl Runner {
+    /// Moves messages from the source to the sink, as fast as the limit and the sink's window allow. Ends when the route
+    /// stops, or when its producers are closed; the sink then settles what it has.
+    pub(super) async fn run(mut self) {
+        let mut stop = self.phase.clone();
+        if matches!(self.source, Source::Producers(_)) {
+            // Producers wait for an answer and are served to the end.
+            self.flow().await;
+        } else {
+            tokio::select! {
+                () = phase::stopping(&mut stop) => {}
+                // What is in hand when this is dropped is still the source's.
+                () = self.flow() => {}
             }
         }
-    };
-    match &source {
-        // What a queue has not seen confirmed stays where it is.
-        Source::Queue(_) => tokio::select! {
-            () = stopped(&mut stop) => {}
-            () = moving => {}
-        },
-        // Producers wait for an answer and are served to the end.
-        Source::Producers(_) => moving.await,
+    }
+
+    async fn flow(&mut self) {
+        if self.settler.as_ref().is_some_and(|settler| settler.is_ordered()) {
+            self.pace.messages = 1;
+        }
+        let mut pause = self.phase.clone();
+        loop {
+            phase::is_not(&mut pause, Phase::Paused).await;
+            let batch = tokio::select! {
+                biased;
+                () = phase::is(&mut pause, Phase::Paused) => continue,
+                batch = self.next() => batch,
+            };
+            let Some(batch) = batch else { return };
+            if let Some(limiter) = &mut self.limiter {
+                limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
+            }
+            if self.outbox.send(batch).await.is_err() {
+                return;
+            }
+            if let Some(settler) = self.settler.as_ref().filter(|settler| settler.is_ordered()) {
+                settler.ended().await;
+            }
+        }
+    }
+
+    /// The next portion: the message that everything waits for, if there is one, or what the source has.
+    async fn next(&self) -> Option<Vec<Message>> {
+        let Some(settler) = &self.settler else {
+            return self.source.next(&self.pace).await;
+        };
+        loop {
+            if let Some(held) = settler.held().await {
+                return Some(vec![held]);
+            }
+            tokio::select! {
+                biased;
+                () = settler.holds() => {}
+                batch = self.source.next(&self.pace) => return batch,
+            }
+        }
     }
 }
 

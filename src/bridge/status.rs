@@ -1,10 +1,11 @@
 //! What a route says of itself: its counters and how it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::route::{Flow, Route};
+use super::route::{Flow, Route, Source};
 use crate::clock;
 use crate::limit::{Allowance, Throttle};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
@@ -32,6 +33,8 @@ pub(super) struct Status {
     window: Option<u64>,
     throttle: Mutex<Option<Arc<Throttle>>>,
     condition: Mutex<Condition>,
+    /// An operator stopped it, whatever its condition is besides.
+    is_paused: AtomicBool,
 }
 
 impl Status {
@@ -44,16 +47,17 @@ impl Status {
         Arc::new(Self {
             name: route.name.as_str().into(),
             window: match &route.flow {
-                Flow::PublishDirect { publish, .. } | Flow::PublishQueued { publish, .. } => {
-                    Some(publish.window.messages.into())
-                }
-                Flow::DeliverDirect { from, .. } | Flow::DeliverQueued { from, .. } => {
-                    Some(from.prefetch.into())
-                }
+                Flow::Ingress { publish, .. } => Some(publish.window.messages.into()),
+                Flow::Channel { from, .. } => Some(from.prefetch.into()),
+                Flow::Move(moving) => Some(match &moving.from {
+                    Source::Nsq(_) => moving.publish.window.messages.into(),
+                    Source::Amqp(from) => from.prefetch.into(),
+                }),
             },
             counters: RouteCounters::default(),
             throttle: Mutex::default(),
             condition: Mutex::new(condition),
+            is_paused: AtomicBool::new(false),
             route,
         })
     }
@@ -81,6 +85,14 @@ impl Status {
     /// Somebody has to mend something, in the words of whoever refused.
     pub(super) fn failed(&self, reason: impl Into<String>) {
         self.enter(RouteState::Failed, Some(reason.into()));
+    }
+
+    /// An operator stops it, or has it go on.
+    pub(super) fn set_paused(&self, is_paused: bool) {
+        if self.is_paused.swap(is_paused, Ordering::Relaxed) != is_paused {
+            tracing::info!(route = %self.name, is_paused, "route paused or resumed");
+            self.condition.lock().since = clock::unix_seconds();
+        }
     }
 
     fn enter(&self, state: RouteState, reason: Option<String>) {
@@ -126,10 +138,14 @@ impl Status {
         });
         RouteStatus {
             name: self.route.name.clone(),
-            mode: self.route.mode().to_string(),
+            mode: self.route.mode.to_string(),
             from: self.route.from_text(),
             to: self.route.to_text(),
-            state: condition.state,
+            state: if self.is_paused.load(Ordering::Relaxed) {
+                RouteState::Paused
+            } else {
+                condition.state
+            },
             since: condition.since,
             reason: condition.reason.clone(),
             counters: counts,

@@ -1,55 +1,52 @@
 //! Starts all routes and stops them. A route that cannot run says so; the others go on.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
-use super::amqp::consumer::{Consuming, Settlements};
-use super::amqp::link::{Link, Role};
-use super::amqp::publisher::{Publisher, Publishing, Settle};
 use super::broker::BrokerOptions;
-use super::message::Message;
-use super::nsq::arrivals::{Feeder, Target};
-use super::nsq::ingress::Producers;
-use super::nsq::misfits::{DeadLetters, Fate, Misfits};
-use super::nsq::queue::Queue;
-use super::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, NsqChannel, OnExceed, PublishOptions, Retry, Route,
-};
-use super::runner::{self, Pace, Source};
-use super::status::Status;
-use crate::engine::{Engine, Ingress};
-use crate::limit::Limiter;
+use super::links::Links;
+use super::route::{Flow, Route};
+use super::running::Running;
+use super::sinks::Shared;
+use crate::engine::Engine;
 use crate::metrics::RoutesView;
 use crate::metrics::broker::BrokerStatus;
 use crate::metrics::route::RouteStatus;
-use crate::task::stopped;
-
-/// Portions that may wait for a publisher's window.
-const OUTBOX: usize = 4;
 
 /// All routes of a node, running.
 pub struct Bridge {
-    engine: Arc<Engine>,
-    brokers: Vec<BrokerOptions>,
-    links: BTreeMap<(String, &'static str), Arc<Link>>,
-    statuses: Vec<Arc<Status>>,
-    /// Topics whose publishes go to a broker.
-    producers: Vec<Arc<Producers>>,
-    stop: watch::Sender<bool>,
-    stop_links: watch::Sender<bool>,
-    tasks: JoinSet<()>,
-    link_tasks: JoinSet<()>,
-    max_msg_size: u64,
+    shared: Arc<Shared>,
+    routes: Mutex<Vec<Running>>,
+    /// Held by whoever starts and stops routes: one at a time.
+    changing: Semaphore,
 }
+
+/// What became of the routes when others were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Routes that were not there before.
+    pub started: Vec<String>,
+    /// Routes that started anew, since what is asked of them has changed.
+    pub changed: Vec<String>,
+    /// Routes that are no more.
+    pub stopped: Vec<String>,
+    /// How many others went on undisturbed.
+    pub unchanged: usize,
+}
+
+/// No route has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no route \"{0}\"")]
+pub struct UnknownRoute(pub String);
 
 impl std::fmt::Debug for Bridge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bridge").field("routes", &self.statuses.len()).finish_non_exhaustive()
+        f.debug_struct("Bridge").field("routes", &self.routes.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -61,279 +58,109 @@ impl Bridge {
         routes: &[Route],
         brokers: Vec<BrokerOptions>,
         max_msg_size: u64,
-    ) -> Self {
-        let mut bridge = Self {
-            engine,
-            brokers,
-            links: BTreeMap::new(),
-            statuses: Vec::new(),
-            producers: Vec::new(),
-            stop: watch::Sender::new(false),
-            stop_links: watch::Sender::new(false),
-            tasks: JoinSet::new(),
-            link_tasks: JoinSet::new(),
-            max_msg_size,
-        };
-        for route in routes {
-            bridge.start_route(route);
-        }
-        bridge
+    ) -> Arc<Self> {
+        let shared = Arc::new(Shared { engine, links: Links::new(brokers), max_msg_size });
+        let routes = routes.iter().map(|route| Running::start(route, &shared)).collect();
+        Arc::new(Self { shared, routes: Mutex::new(routes), changing: Semaphore::new(1) })
     }
 
-    /// What is shown of the routes.
-    #[must_use]
-    pub fn view(&self) -> Arc<View> {
-        Arc::new(View {
-            statuses: self.statuses.clone(),
-            links: self.links.values().cloned().collect(),
-        })
-    }
-
-    /// The link of a broker for a role; `None` if there is no such broker.
-    fn link(&mut self, broker: &str, role: Role) -> Option<Arc<Link>> {
-        let key = (broker.to_owned(), role.as_str());
-        if let Some(link) = self.links.get(&key) {
-            return Some(Arc::clone(link));
+    /// Makes `routes` the ones that run. Those that are the same go on undisturbed; the others have `limit` to settle
+    /// what they have. A topic that loses its direct route keeps its messages itself from then on.
+    pub async fn apply(&self, routes: &[Route], limit: Duration) -> Applied {
+        let _changing = self.changing.acquire().await;
+        let mut applied = Applied::default();
+        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.routes.lock())
+            .into_iter()
+            .partition(|running| routes.contains(&running.route));
+        applied.unchanged = kept.len();
+        let is_known = |route: &Route| kept.iter().any(|running| running.route == *route);
+        let new: Vec<Route> = routes.iter().filter(|route| !is_known(route)).cloned().collect();
+        for route in &new {
+            let is_change = old.iter().any(|running| running.route.name == route.name);
+            let list = if is_change { &mut applied.changed } else { &mut applied.started };
+            list.push(route.name.clone());
         }
-        let options = self.brokers.iter().find(|options| options.name == broker)?.clone();
-        let link = Link::new(options, role);
-        let mut stop = self.stop_links.subscribe();
-        let running = Arc::clone(&link);
-        self.link_tasks.spawn(async move {
-            running.run(async { drop(stop.wait_for(|stop| *stop).await) }).await;
+        let names: BTreeSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+        let gone = old.iter().filter(|running| !names.contains(running.route.name.as_str()));
+        applied.stopped = gone.map(|running| running.route.name.clone()).collect();
+        *self.routes.lock() = kept;
+        self.replace(old, &new, limit).await;
+        self.routes.lock().sort_by_key(|running| {
+            routes.iter().position(|route| route.name == running.route.name)
         });
-        self.links.insert(key, Arc::clone(&link));
-        Some(link)
+        let used = self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
+        self.shared.links.retain(&used).await;
+        applied
     }
 
-    fn start_route(&mut self, route: &Route) {
-        let status = Status::new(route.clone());
-        self.statuses.push(Arc::clone(&status));
-        let started = match route.flow.clone() {
-            Flow::PublishDirect { topic, to, publish } => {
-                self.publish_direct(route, &status, &topic, to, publish)
-            }
-            Flow::PublishQueued { from, to, publish, retry, dead_letter } => {
-                self.publish_queued(route, &status, from, (to, publish), (retry, dead_letter))
-            }
-            Flow::DeliverDirect { from, to: NsqChannel { topic, channel } } => {
-                let target = Target::Channel { topic, channel };
-                self.consume(route, &status, from, target, Fate::Stay, Arc::default())
-            }
-            Flow::DeliverQueued { from, topic, dead_letter, publish } => {
-                self.deliver_queued(route, &status, from, topic, (dead_letter, publish))
-            }
+    /// Stops `old` and starts `new`. Producers of a direct route never find their topic without one in between; all
+    /// else that is new begins when what is old has ended.
+    async fn replace(&self, old: Vec<Running>, new: &[Route], limit: Duration) {
+        let (first, then): (Vec<&Route>, Vec<&Route>) =
+            new.iter().partition(|route| matches!(route.flow, Flow::Ingress { .. }));
+        let start = |route: &Route| {
+            let running = Running::start(route, &self.shared);
+            self.routes.lock().push(running);
         };
-        if started.is_none() {
-            // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
-            status.failed("its broker is not configured");
-        }
-    }
-
-    fn publish_direct(
-        &mut self,
-        route: &Route,
-        status: &Arc<Status>,
-        topic: &str,
-        to: AmqpTarget,
-        options: PublishOptions,
-    ) -> Option<()> {
-        let rates = route.limit.map(|limit| limit.rates);
-        let limiter = rates.as_ref().map(Limiter::new);
-        if let Some(limiter) = &limiter {
-            status.set_throttle(limiter.throttle());
-        }
-        let rejects = route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
-        let producers = Producers::new(Arc::clone(status), options, rejecting);
-        let link = self.link(&to.broker, Role::Publish)?;
-        let outbox = self.publisher(Publishing {
-            link,
-            topic: topic.to_owned(),
-            channel: String::new(),
-            to,
-            dead: None,
-            options,
-            status: Arc::clone(status),
-            settle: Arc::clone(&producers) as Arc<dyn Settle>,
-            stop: None,
-        });
-        let pace = Pace::of(if rejects { None } else { rates.as_ref() });
-        let source = Source::Producers(Arc::clone(&producers));
-        self.tasks.spawn(runner::run(source, waiting, pace, outbox, self.stop.subscribe()));
-        let expiring = Arc::clone(&producers);
-        let mut stop = self.stop_links.subscribe();
-        self.link_tasks.spawn(async move {
-            tokio::select! {
-                () = expiring.expire() => {}
-                () = stopped(&mut stop) => {}
+        first.into_iter().for_each(start);
+        let taken: BTreeSet<String> =
+            self.routes.lock().iter().filter_map(|running| topic_of(&running.route)).collect();
+        for topic in old.iter().filter_map(|running| topic_of(&running.route)) {
+            if !taken.contains(&topic) {
+                self.shared.engine.set_ingress(&topic, None);
             }
-        });
-        self.engine.set_ingress(topic, Some(Arc::clone(&producers) as Arc<dyn Ingress>));
-        self.producers.push(producers);
-        Some(())
-    }
-
-    fn publish_queued(
-        &mut self,
-        route: &Route,
-        status: &Arc<Status>,
-        from: NsqChannel,
-        (to, options): (AmqpTarget, PublishOptions),
-        (retry, dead_letter): (Retry, DeadLetter),
-    ) -> Option<()> {
-        let rates = route.limit.map(|limit| limit.rates);
-        let limiter = rates.as_ref().map(Limiter::new);
-        if let Some(limiter) = &limiter {
-            status.set_throttle(limiter.throttle());
         }
-        let dead = match &dead_letter {
-            DeadLetter::Amqp(target) => Some((**target).clone()),
-            DeadLetter::Stop | DeadLetter::Drop | DeadLetter::Nsq { .. } => None,
-        };
-        let NsqChannel { topic, channel } = from.clone();
-        let engine = Arc::clone(&self.engine);
-        let queue = Queue::new(
-            engine,
-            from,
-            retry,
-            dead_letter,
-            options.window.messages,
-            Arc::clone(status),
-        );
-        queue.subscribe();
-        let link = self.link(&to.broker, Role::Publish)?;
-        let outbox = self.publisher(Publishing {
-            link,
-            topic,
-            channel,
-            to,
-            dead,
-            options,
-            status: Arc::clone(status),
-            settle: Arc::clone(&queue) as Arc<dyn Settle>,
-            stop: Some(self.stop.subscribe()),
-        });
-        let pace = Pace::of(rates.as_ref());
-        let source = Source::Queue(queue);
-        self.tasks.spawn(runner::run(source, limiter, pace, outbox, self.stop.subscribe()));
-        Some(())
+        join_all(old.into_iter().map(|running| running.stop(limit))).await;
+        then.into_iter().for_each(start);
     }
 
-    fn publisher(&mut self, publishing: Publishing) -> mpsc::Sender<Vec<Message>> {
-        let (outbox, inbox) = mpsc::channel(OUTBOX);
-        self.tasks.spawn(Publisher::new(publishing).run(inbox));
-        outbox
+    /// Has a route take nothing more until it is resumed; what is under way is settled.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub fn pause(&self, name: &str) -> Result<(), UnknownRoute> {
+        self.with(name, |running| running.pause(true))
     }
 
-    fn deliver_queued(
-        &mut self,
-        route: &Route,
-        status: &Arc<Status>,
-        from: AmqpSource,
-        topic: String,
-        (dead_letter, options): (DeadLetter, PublishOptions),
-    ) -> Option<()> {
-        let settlements = Arc::<Settlements>::default();
-        let fate = match dead_letter {
-            DeadLetter::Drop => Fate::Drop,
-            DeadLetter::Amqp(target) => {
-                let link = self.link(&target.broker, Role::Publish)?;
-                Fate::Publish(self.publisher(Publishing {
-                    link,
-                    topic: topic.clone(),
-                    channel: String::new(),
-                    to: (*target).clone(),
-                    dead: None,
-                    options,
-                    status: Arc::clone(status),
-                    settle: Arc::new(DeadLetters {
-                        settlements: Arc::clone(&settlements),
-                        status: Arc::clone(status),
-                    }),
-                    stop: None,
-                }))
-            }
-            // What cannot be an NSQ message cannot be one of another topic either.
-            DeadLetter::Stop | DeadLetter::Nsq { .. } => Fate::Stay,
-        };
-        self.consume(route, status, from, Target::Topic { topic }, fate, settlements)
+    /// Has a paused route go on.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub fn resume(&self, name: &str) -> Result<(), UnknownRoute> {
+        self.with(name, |running| running.pause(false))
     }
 
-    fn consume(
-        &mut self,
-        route: &Route,
-        status: &Arc<Status>,
-        from: AmqpSource,
-        target: Target,
-        fate: Fate,
-        settlements: Arc<Settlements>,
-    ) -> Option<()> {
-        let link = self.link(&from.broker, Role::Consume)?;
-        let misfits =
-            Misfits::new(self.max_msg_size, fate, Arc::clone(&settlements), Arc::clone(status));
-        let rates = route.limit.map(|limit| limit.rates);
-        let arrivals = Feeder::new(
-            Arc::clone(&self.engine),
-            target,
-            Arc::clone(status),
-            Arc::clone(&settlements),
-            rates.as_ref(),
-            misfits,
-        );
-        let consuming = Consuming { link, from, status: Arc::clone(status), settlements, arrivals };
-        self.tasks.spawn(consuming.run(self.stop.subscribe()));
-        Some(())
+    fn with<T>(&self, name: &str, act: impl FnOnce(&Running) -> T) -> Result<T, UnknownRoute> {
+        let routes = self.routes.lock();
+        let found = routes.iter().find(|running| running.route.name == name);
+        found.map(act).ok_or_else(|| UnknownRoute(name.to_owned()))
     }
 
     /// Stops all routes: takes nothing more, settles what it can within `limit`, and leaves the rest to be redelivered.
-    pub async fn stop(mut self, limit: Duration) {
-        self.stop.send_replace(true);
-        // The topics stay theirs: what comes from now on is refused, and does not end up in the topics' own logs.
-        for producers in &self.producers {
-            producers.close();
-        }
-        let settled = timeout(limit, join_all(&mut self.tasks)).await.is_ok();
-        if !settled {
-            tracing::warn!("routes did not settle everything in time; the rest is redelivered");
-            for producers in &self.producers {
-                producers.abandon();
-            }
-            self.tasks.shutdown().await;
-        }
-        self.stop_links.send_replace(true);
-        join_all(&mut self.link_tasks).await;
+    /// Topics whose publishes went to a target stay theirs: what comes from now on is refused, and does not end up in
+    /// the topics' own logs.
+    pub async fn stop(&self, limit: Duration) {
+        let _changing = self.changing.acquire().await;
+        let running = std::mem::take(&mut *self.routes.lock());
+        join_all(running.into_iter().map(|route| route.stop(limit))).await;
+        self.shared.links.retain(&BTreeSet::new()).await;
     }
 }
 
-/// The routes and connections of a [`Bridge`], for those who show them.
-pub struct View {
-    statuses: Vec<Arc<Status>>,
-    links: Vec<Arc<Link>>,
-}
-
-impl std::fmt::Debug for View {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("View").field("routes", &self.statuses.len()).finish_non_exhaustive()
+/// The topic whose publishes a direct route takes.
+fn topic_of(route: &Route) -> Option<String> {
+    match &route.flow {
+        Flow::Ingress { topic, .. } => Some(topic.clone()),
+        Flow::Channel { .. } | Flow::Move(_) => None,
     }
 }
 
-impl RoutesView for View {
+impl RoutesView for Bridge {
     fn routes(&self) -> Vec<RouteStatus> {
-        self.statuses.iter().map(|status| status.show()).collect()
+        self.routes.lock().iter().map(|route| route.status.show()).collect()
     }
 
     fn brokers(&self) -> Vec<BrokerStatus> {
-        self.links.iter().map(|link| link.status()).collect()
-    }
-}
-
-async fn join_all(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a route's task failed");
-        }
+        self.shared.links.status()
     }
 }

@@ -5,7 +5,7 @@ use super::node::NsqdConfig;
 use super::secure::TlsRequired;
 use super::units::{show_duration, show_size};
 use crate::bridge::route::{DeadLetter, OnExceed, PublishOptions, Route, RouteLimit, Topology};
-use crate::bridge::route::{Flow, Mode, Retry};
+use crate::bridge::route::{Flow, Retry};
 
 /// The report, with a line end behind every line; the last line is `ok`.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn describe(loaded: &Loaded) -> String {
         format!("broker   {}: {}, heartbeat {heartbeat}", broker.name, broker.uri)
     }));
     for route in &loaded.routes {
-        let (from, to, mode) = (route.from_text(), route.to_text(), route.mode());
+        let (from, to, mode) = (route.from_text(), route.to_text(), route.mode);
         lines.push(format!("route    {}: {from} -> {to}, {mode}", route.name));
         lines.extend(route_lines(route).iter().map(|line| format!("         {line}")));
     }
@@ -62,18 +62,17 @@ fn route_lines(route: &Route) -> Vec<String> {
     lines.extend(route.limit.as_ref().map(limit_line));
     lines.extend(route.source().map(|source| format!("prefetch {}", source.prefetch)));
     match &route.flow {
-        Flow::PublishDirect { publish, .. } => lines.push(publish_line(publish)),
-        Flow::PublishQueued { publish, retry, .. } => {
-            lines.push(publish_line(publish));
-            lines.push(retry_line(retry));
+        Flow::Ingress { publish, .. } => lines.push(publish_line(publish)),
+        Flow::Move(moving) => {
+            lines.push(publish_line(&moving.publish));
+            lines.push(retry_line(&moving.retry));
+            lines.push(dead_letter_line(&moving.dead_letter));
+            lines.extend(moving.ordered.then(|| "ordered: one message at a time".to_owned()));
         }
-        Flow::DeliverDirect { .. } | Flow::DeliverQueued { .. } => {}
-    }
-    if route.mode() == Mode::Queued {
-        lines.extend(route.dead_letter().map(dead_letter_line));
+        Flow::Channel { .. } => {}
     }
     let source = route.source().map(|source| &source.declare);
-    let topologies = source.into_iter().chain(route.targets().map(|target| &target.declare));
+    let topologies = source.into_iter().chain(route.amqp_targets().map(|target| &target.declare));
     lines.extend(topologies.flat_map(declare_lines));
     lines
 }
@@ -118,10 +117,7 @@ fn dead_letter_line(dead_letter: &DeadLetter) -> String {
     match dead_letter {
         DeadLetter::Stop => "dead letters stop the route".to_owned(),
         DeadLetter::Drop => "dead letters are dropped".to_owned(),
-        DeadLetter::Nsq { topic } => format!("dead letters to nsq {topic}"),
-        DeadLetter::Amqp(to) => {
-            format!("dead letters to amqp {}:{}/{}", to.broker, to.exchange, to.routing_key)
-        }
+        DeadLetter::To(target) => format!("dead letters to {target}"),
     }
 }
 

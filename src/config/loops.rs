@@ -1,22 +1,30 @@
 //! Routes that feed each other for ever.
 //!
-//! A topic leads to every queue that a route from it feeds, and a queue leads to the topic that a queued route from it
-//! writes to. (A direct route from a queue ends at its consumers.) Which queues a target feeds is known from the
-//! bindings that all routes declare, and from the routing key for the default exchange. A circle that is certain is an
-//! error; one that depends on a template is a warning. Bindings made elsewhere cannot be seen here.
+//! A route leads from its topic or queue to the topic that it writes to, or to every queue that its exchange feeds. (A
+//! queue that appears as a channel ends at its consumers.) Which queues a target feeds is known from the bindings that
+//! all routes declare, and from the routing key for the default exchange. A circle that is certain is an error; one that
+//! depends on a template is a warning. Bindings made elsewhere cannot be seen here.
 
 use std::collections::HashSet;
 
 use super::error::Report;
 use super::route_file::PlacedRoute;
-use crate::bridge::route::{AmqpSource, AmqpTarget, ExchangeKind, Flow, Topology};
+use crate::bridge::route::{AmqpSource, AmqpTarget, ExchangeKind, Flow, Source, Target, Topology};
 
-/// From a topic over a queue to a topic.
+/// Where messages are between two routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place<'a> {
+    Topic(&'a str),
+    /// A queue of a broker.
+    Queue(&'a str, &'a str),
+}
+
+/// A route, from one place to another.
+#[derive(Clone, Copy)]
 struct Step<'a> {
-    from: &'a str,
-    to: &'a str,
-    out: &'a PlacedRoute,
-    back: &'a PlacedRoute,
+    from: Place<'a>,
+    to: Place<'a>,
+    by: &'a PlacedRoute,
     /// Whether every message goes this way; otherwise a template decides.
     certain: bool,
 }
@@ -24,59 +32,87 @@ struct Step<'a> {
 /// What a broker's routes declare, with the broker's name.
 type Declared<'a> = (&'a str, &'a Topology);
 
-/// Reports circles of routes.
+/// Reports circles of routes, each once, at the route that closes it.
 pub(super) fn check(routes: &[PlacedRoute], report: &mut Report) {
     let steps = steps(routes);
-    for step in &steps {
-        let (out, back) = (&step.out.route.name, &step.back.route.name);
-        let spot = &step.back.to;
-        if step.certain && reaches(step.to, step.from, &steps, true) {
-            let message = format!(
-                "messages would go round for ever: the route \"{out}\" feeds the queue that \"{back}\" brings back"
-            );
-            report.error(spot, message);
-        } else if reaches(step.to, step.from, &steps, false) {
-            let message = format!(
-                "messages may go round for ever: the route \"{out}\" may feed the queue that \"{back}\" brings back"
-            );
-            report.warn(spot, message);
+    let mut reported: HashSet<&str> = HashSet::new();
+    for is_certain in [true, false] {
+        let taken: Vec<_> =
+            steps.iter().copied().filter(|step| step.certain || !is_certain).collect();
+        for step in &taken {
+            let Some(path) = path(step.to, step.from, &taken) else { continue };
+            let names: Vec<&str> = std::iter::once(step)
+                .chain(path.iter())
+                .map(|step| step.by.route.name.as_str())
+                .collect();
+            if names.iter().any(|name| reported.contains(name)) {
+                continue;
+            }
+            reported.extend(&names);
+            let last = path.last().unwrap_or(step);
+            let way = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+            let way = way.join(", ");
+            if is_certain {
+                let message = format!("messages would go round for ever: {way}, and again");
+                report.error(&last.by.to, message);
+            } else {
+                let message = format!("messages may go round for ever: {way}, and again");
+                report.warn(&last.by.to, message);
+            }
         }
     }
 }
 
-fn reaches(start: &str, goal: &str, steps: &[Step<'_>], certain: bool) -> bool {
+/// The steps from `start` to `goal`, as few as possible; none if they are the same place.
+fn path<'a>(start: Place<'a>, goal: Place<'a>, steps: &[Step<'a>]) -> Option<Vec<Step<'a>>> {
     let mut seen = HashSet::from([start]);
-    let mut open = vec![start];
-    while let Some(topic) = open.pop() {
-        if topic == goal {
-            return true;
+    let mut open = vec![(start, Vec::new())];
+    while !open.is_empty() {
+        let mut next = Vec::new();
+        for (place, way) in open {
+            if place == goal {
+                return Some(way);
+            }
+            for step in steps.iter().filter(|step| step.from == place) {
+                if seen.insert(step.to) {
+                    let mut way: Vec<Step<'a>> = way.clone();
+                    way.push(*step);
+                    next.push((step.to, way));
+                }
+            }
         }
-        let next = steps
-            .iter()
-            .filter(|step| step.from == topic && (step.certain || !certain))
-            .map(|step| step.to)
-            .filter(|to| seen.insert(*to));
-        open.extend(next);
+        open = next;
     }
-    false
+    None
 }
 
 fn steps(routes: &[PlacedRoute]) -> Vec<Step<'_>> {
     let declared: Vec<Declared<'_>> = routes.iter().flat_map(topologies).collect();
     let mut steps = Vec::new();
-    for out in routes {
-        let (from, target) = match &out.route.flow {
-            Flow::PublishDirect { topic, to, .. } => (topic.as_str(), to),
-            Flow::PublishQueued { from, to, .. } => (from.topic.as_str(), to),
-            _ => continue,
+    for by in routes {
+        let from = match &by.route.flow {
+            Flow::Ingress { topic, .. } => Place::Topic(topic),
+            Flow::Move(moving) => match &moving.from {
+                Source::Nsq(from) => Place::Topic(&from.topic),
+                Source::Amqp(from) => Place::Queue(&from.broker, &from.queue),
+            },
+            Flow::Channel { .. } => continue,
         };
-        for back in routes {
-            let Flow::DeliverQueued { from: source, topic, .. } = &back.route.flow else {
-                continue;
-            };
-            if let Some(certain) = feeds(target, source, &declared) {
-                steps.push(Step { from, to: topic, out, back, certain });
+        match by.route.target() {
+            Some(Target::Topic { topic }) => {
+                if let Some(topic) = topic.constant() {
+                    steps.push(Step { from, to: Place::Topic(topic), by, certain: true });
+                }
             }
+            Some(Target::Amqp(target)) => {
+                for source in routes.iter().filter_map(|placed| placed.route.source()) {
+                    if let Some(certain) = feeds(target, source, &declared) {
+                        let to = Place::Queue(&source.broker, &source.queue);
+                        steps.push(Step { from, to, by, certain });
+                    }
+                }
+            }
+            None => {}
         }
     }
     steps
@@ -84,7 +120,7 @@ fn steps(routes: &[PlacedRoute]) -> Vec<Step<'_>> {
 
 fn topologies(placed: &PlacedRoute) -> impl Iterator<Item = Declared<'_>> {
     let source = placed.route.source().into_iter();
-    let targets = placed.route.targets();
+    let targets = placed.route.amqp_targets();
     source
         .map(|source| (source.broker.as_str(), &source.declare))
         .chain(targets.map(|target| (target.broker.as_str(), &target.declare)))

@@ -5,14 +5,26 @@ use super::error::{Report, Spot};
 use super::route_options::{self, Options};
 use super::section::{Field, Keys, Section};
 use crate::bridge::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, NsqChannel, OnExceed, Route,
+    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Source,
+    Target,
 };
+use crate::bridge::transform::Template;
 use crate::names;
 
 pub(super) const ROOT: &Keys = &["routes"];
 
-pub(super) const ROUTE: &Keys =
-    &["dead_letter", "from", "limit", "mode", "name", "publish_timeout", "retry", "to", "window"];
+pub(super) const ROUTE: &Keys = &[
+    "dead_letter",
+    "from",
+    "limit",
+    "mode",
+    "name",
+    "ordered",
+    "publish_timeout",
+    "retry",
+    "to",
+    "window",
+];
 
 /// A route, and the places that rules between routes speak of.
 #[derive(Debug)]
@@ -72,17 +84,16 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
     let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
     let options = Options::read(&section, &mut brokers, report);
     let draft = Draft { section: &section, name: name?, options };
+    let mode = mode?;
     let flow = match (from?, to?) {
-        (End::Nsq(from), End::Amqp(to)) => draft.publish(from, to, mode?, report),
-        (End::Amqp(from), End::Nsq(to)) => draft.deliver(from, to, mode?, report),
-        (End::Nsq(from), End::Nsq(to)) => draft.nsq_to_nsq(&from, &to, report),
-        (End::Amqp(from), End::Amqp(to)) => draft.amqp_to_amqp(&from, &to, report),
+        (End::Amqp(from), End::Nsq(to)) if mode == Mode::Direct => draft.channel(from, to, report),
+        (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
+        (from, to) => draft.moving(from, to, report),
     }?;
     let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-    if rejects && !matches!(flow, Flow::PublishDirect { .. }) {
+    if rejects && !matches!(flow, Flow::Ingress { .. }) {
         let spot = nested(&section, "limit", "on_exceed");
-        let message =
-            "only a direct route from nsq to amqp has a producer to tell; use on_exceed: wait";
+        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
         report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
     }
     let name_spot = section.get("name")?.spot;
@@ -92,7 +103,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         to: to_field?.spot,
         brokers,
         burst_bytes: nested(&section, "limit", "burst_bytes"),
-        route: Route { name: draft.name, flow, limit },
+        route: Route { name: draft.name, mode, flow, limit },
     })
 }
 
@@ -111,27 +122,74 @@ struct Draft<'a, 't> {
 }
 
 impl Draft<'_, '_> {
-    /// NSQ → RabbitMQ.
-    fn publish(
+    /// A topic whose producers are answered by the target.
+    fn ingress(&self, from: &NsqEnd, to: End<AmqpTarget>, report: &mut Report) -> Option<Flow> {
+        let message = "only queued routes have it: on a direct one the producer gets the error and tries again";
+        self.section.refuse(&["ordered", "retry", "dead_letter"], message, report);
+        if let Some((_, spot)) = &from.channel {
+            let message = "a direct route takes what producers send to the topic, before any channel; leave it out, \
+                           or use mode: queued";
+            report.error(spot, message);
+            return None;
+        }
+        let to = self.target(to, Some(&from.topic), report)?;
+        let topic = from.topic.clone();
+        Some(Flow::Ingress { topic, to, publish: self.options.publish })
+    }
+
+    /// A queue that appears as a channel.
+    fn channel(&self, from: AmqpSource, to: NsqEnd, report: &mut Report) -> Option<Flow> {
+        let message =
+            "nothing waits for confirms here; what is in flight is bounded by from.amqp.prefetch";
+        self.section.refuse(&["window", "publish_timeout"], message, report);
+        let message = "only queued routes have it: on a direct one the consumers decide what to requeue and what to \
+                       give up";
+        self.section.refuse(&["ordered", "retry", "dead_letter"], message, report);
+        let Some((channel, _)) = to.channel else {
+            let message =
+                "the key \"channel\" is missing: a direct route appears as a channel of the topic";
+            report.error(&to.spot, message);
+            return None;
+        };
+        let topic = to.topic;
+        Some(Flow::Channel { from, to: NsqChannel { topic, channel } })
+    }
+
+    /// Everything else: the source keeps each message until the target has it.
+    fn moving(
         &self,
-        from: NsqEnd,
-        to: AmqpTarget,
-        mode: Mode,
+        from: End<AmqpSource>,
+        to: End<AmqpTarget>,
         report: &mut Report,
     ) -> Option<Flow> {
-        let publish = self.options.publish;
-        if mode == Mode::Direct {
-            let message = "only queued routes have it: on a direct one the producer gets the error and tries again";
-            self.section.refuse(&["retry", "dead_letter"], message, report);
-            if let Some((_, spot)) = &from.channel {
-                let message = "a direct route takes what producers send to the topic, before any channel; leave it out, \
-                               or use mode: queued";
-                report.error(spot, message);
-                return None;
-            }
-            let topic = from.topic;
-            return Some(Flow::PublishDirect { topic, to, publish });
+        let from = match from {
+            End::Nsq(end) => Source::Nsq(self.own_channel(end, report)?),
+            End::Amqp(queue) => Source::Amqp(queue),
+        };
+        let topic = match &from {
+            Source::Nsq(from) => Some(from.topic.as_str()),
+            Source::Amqp(_) => None,
+        };
+        let to = self.target(to, topic, report)?;
+        self.no_return(&from, &to, report)?;
+        if let DeadLetter::To(dead) = &self.options.dead_letter
+            && feeds(&from, dead)
+        {
+            let message = "dead letters would come back to this route for ever";
+            self.section.refuse(&["dead_letter"], message, report);
         }
+        Some(Flow::Move(Box::new(Move {
+            from,
+            to,
+            publish: self.options.publish,
+            retry: self.options.retry,
+            dead_letter: self.options.dead_letter.clone(),
+            ordered: self.options.ordered,
+        })))
+    }
+
+    /// The channel that a queued route reads.
+    fn own_channel(&self, from: NsqEnd, report: &mut Report) -> Option<NsqChannel> {
         let channel = match from.channel {
             Some((channel, spot)) if names::is_ephemeral(&channel) => {
                 let message =
@@ -146,108 +204,61 @@ impl Draft<'_, '_> {
             let message = "an #ephemeral topic keeps its messages in memory only";
             report.warn(&from.spot, message);
         }
-        let dead_letter = self.options.dead_letter.clone();
-        if matches!(&dead_letter, DeadLetter::Nsq { topic } if *topic == from.topic) {
-            self.dead_letter_returns(report);
-        }
-        Some(Flow::PublishQueued {
-            from: NsqChannel { topic: from.topic, channel },
-            to,
-            publish,
-            retry: self.options.retry,
-            dead_letter,
-        })
+        Some(NsqChannel { topic: from.topic, channel })
     }
 
-    /// RabbitMQ → NSQ.
-    fn deliver(
+    /// The destination. `topic` is the one that messages come from, if they come from one of this node.
+    fn target(
         &self,
-        from: AmqpSource,
-        to: NsqEnd,
-        mode: Mode,
+        to: End<AmqpTarget>,
+        topic: Option<&str>,
         report: &mut Report,
-    ) -> Option<Flow> {
-        let message =
-            "nothing waits for confirms here; what is in flight is bounded by from.amqp.prefetch";
-        self.section.refuse(&["window"], message, report);
-        let dead_letter = self.options.dead_letter.clone();
-        if !matches!(dead_letter, DeadLetter::Amqp(_)) {
-            let message = "nothing is published to a broker on this route";
-            self.section.refuse(&["publish_timeout"], message, report);
-        }
-        if mode == Mode::Queued {
-            let message =
-                "nothing is refused on this route: what a consumer requeues is delivered again";
-            self.section.refuse(&["retry"], message, report);
-            if matches!(dead_letter, DeadLetter::Nsq { .. }) {
-                let message = "a delivery that cannot be an NSQ message cannot be one of another topic either: use amqp, drop or stop";
-                self.section.refuse(&["dead_letter"], message, report);
-            }
-        }
-        if mode == Mode::Direct {
-            let message = "only queued routes have it: on a direct one the consumers decide what to requeue and what to \
-                           give up";
-            self.section.refuse(&["retry", "dead_letter"], message, report);
-            let Some((channel, _)) = to.channel else {
-                let message = "the key \"channel\" is missing: a direct route appears as a channel of the topic";
-                report.error(&to.spot, message);
-                return None;
-            };
-            let topic = to.topic;
-            let to = NsqChannel { topic, channel };
-            return Some(Flow::DeliverDirect { from, to });
-        }
-        if let Some((_, spot)) = &to.channel {
-            let message = "a queued route writes to the topic, and with it to all its channels; leave it out, or use \
-                           mode: direct";
+    ) -> Option<Target> {
+        let end = match to {
+            End::Amqp(target) => return Some(Target::Amqp(target)),
+            End::Nsq(end) => end,
+        };
+        if let Some((_, spot)) = &end.channel {
+            let message = "a topic is written to, and with it all its channels; leave the channel out, or bring a queue to \
+                           it with mode: direct";
             report.error(spot, message);
+            return None;
         }
-        if names::is_ephemeral(&to.topic) {
-            let message = "an #ephemeral topic keeps its messages in memory only";
-            report.warn(&to.spot, message);
+        if topic == Some(end.topic.as_str()) {
+            let message = format!("the route leads from the topic \"{}\" to itself", end.topic);
+            report.error(&end.spot, message);
+            return None;
         }
-        if let DeadLetter::Amqp(target) = &dead_letter
-            && publishes_to_queue(target, &from.broker, &from.queue)
-        {
-            self.dead_letter_returns(report);
+        if names::is_ephemeral(&end.topic) {
+            let message = "an #ephemeral topic keeps its messages in memory only and drops what it cannot hold; a \
+                           route must not";
+            report.error(&end.spot, message);
+            return None;
         }
-        Some(Flow::DeliverQueued {
-            from,
-            topic: to.topic,
-            dead_letter,
-            publish: self.options.publish,
-        })
+        Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic })
     }
 
-    fn dead_letter_returns(&self, report: &mut Report) {
-        let message = "dead letters would come back to this route for ever";
-        self.section.refuse(&["dead_letter"], message, report);
+    /// A queue must not be fed from itself.
+    fn no_return(&self, from: &Source, to: &Target, report: &mut Report) -> Option<()> {
+        match from {
+            Source::Amqp(queue) if feeds(from, to) => {
+                let spot = self.section.get("to").map(|field| field.spot);
+                let message =
+                    format!("the route leads from the queue \"{}\" to itself", queue.queue);
+                report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
+                None
+            }
+            _ => Some(()),
+        }
     }
+}
 
-    fn nsq_to_nsq(&self, from: &NsqEnd, to: &NsqEnd, report: &mut Report) -> Option<Flow> {
-        let message = if from.topic == to.topic {
-            format!("the route leads from the topic \"{}\" to itself", from.topic)
-        } else {
-            "a route leads from nsq to amqp or from amqp to nsq".to_owned()
-        };
-        report.error(&to.spot, message);
-        None
-    }
-
-    fn amqp_to_amqp(
-        &self,
-        from: &AmqpSource,
-        to: &AmqpTarget,
-        report: &mut Report,
-    ) -> Option<Flow> {
-        let spot = self.section.get("to").map(|field| field.spot);
-        let message = if publishes_to_queue(to, &from.broker, &from.queue) {
-            format!("the route leads from the queue \"{}\" to itself", from.queue)
-        } else {
-            "a route leads from nsq to amqp or from amqp to nsq".to_owned()
-        };
-        report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
-        None
+/// Whether what goes to the target surely comes back to the source.
+fn feeds(from: &Source, to: &Target) -> bool {
+    match (from, to) {
+        (Source::Nsq(from), Target::Topic { topic }) => topic.constant() == Some(&from.topic),
+        (Source::Amqp(from), Target::Amqp(to)) => publishes_to_queue(to, &from.broker, &from.queue),
+        _ => false,
     }
 }
 

@@ -7,7 +7,10 @@ use super::error::{Report, Spot};
 use super::section::{Field, Keys, Section};
 use super::suggest::hint;
 use super::tree::Kind;
-use crate::bridge::route::{DeadLetter, OnExceed, PublishOptions, Retry, RouteLimit, Window};
+use crate::bridge::route::{
+    DeadLetter, OnExceed, PublishOptions, Retry, RouteLimit, Target, Window,
+};
+use crate::bridge::transform::Template;
 use crate::limit::{Allowance, BYTES_PER_CELL, LimitOptions};
 
 pub(super) const LIMIT: &Keys = &["burst", "burst_bytes", "bytes", "messages", "on_exceed"];
@@ -31,6 +34,7 @@ pub(super) struct Options {
     pub(super) publish: PublishOptions,
     pub(super) retry: Retry,
     pub(super) dead_letter: DeadLetter,
+    pub(super) ordered: bool,
 }
 
 impl Options {
@@ -50,10 +54,12 @@ impl Options {
         let retry = section.get("retry").and_then(|field| retry(&field, report));
         let dead_letter =
             section.get("dead_letter").and_then(|field| dead_letter(&field, brokers, report));
+        let ordered = section.get("ordered").and_then(|field| field.boolean(report));
         Self {
             publish,
             retry: retry.unwrap_or_default(),
             dead_letter: dead_letter.unwrap_or_default(),
+            ordered: ordered.unwrap_or_default(),
         }
     }
 }
@@ -153,7 +159,8 @@ fn dead_letter(
             if let Some((_, spot)) = &end.channel {
                 report.error(spot, "dead letters go to a topic; leave the channel out");
             }
-            Some(DeadLetter::Nsq { topic: end.topic })
+            let topic = Template::parse(&end.topic).ok()?;
+            Some(DeadLetter::To(Box::new(Target::Topic { topic })))
         }
         End::Amqp(target) => {
             let constant = target.exchange.constant().is_some();
@@ -161,7 +168,7 @@ fn dead_letter(
                 let message = "the place for dead letters is a constant: a template may be why a message is dead";
                 report.error(&field.spot, message);
             }
-            Some(DeadLetter::Amqp(Box::new(target)))
+            Some(DeadLetter::To(Box::new(Target::Amqp(target))))
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::bridge::route::{DeadLetter, ExchangeKind, Flow, OnExceed, QueueKind};
+use crate::bridge::route::{DeadLetter, ExchangeKind, Flow, Move, OnExceed, QueueKind, Target};
 
 /// A node's file that is right, for tests of route files.
-const NODE: &str =
-    "brokers: { default: { uri: amqp://h }, backup: { uri: amqp://b } }\nbridges: routes\n";
+const NODE: &str = "nsqd: { data_path: data }\nbrokers: { default: { uri: amqp://h }, backup: { uri: amqp://b } }\nbridges: routes\n";
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
@@ -110,6 +109,8 @@ route    clicks-archive: nsq clicks/archive -> amqp default:archive/clicks, queu
          declares classic queue archive.dead
 route    events-into-nsq: amqp default:events -> nsq events, queued
          prefetch 1000
+         confirms within 30s, window 1000 messages or 16MiB
+         8 attempts, 500ms to 1m apart
          dead letters to amqp default:/events.dead
          declares classic queue events
          declares classic queue events.dead
@@ -153,10 +154,13 @@ routes:
     let folder = Folder::new().with("leveret.yaml", NODE).with("routes/r.yaml", text);
     let loaded = folder.load().unwrap();
     let [a, b] = loaded.routes.as_slice() else { panic!("two routes") };
-    let Flow::PublishQueued { from, to, publish, retry, dead_letter } = &a.flow else {
+    let Flow::Move(moving) = &a.flow else { panic!("{a:?}") };
+    let Move { from, to: Target::Amqp(to), publish, retry, dead_letter, ordered: false } =
+        &**moving
+    else {
         panic!("{a:?}")
     };
-    assert_eq!(from.to_string(), "t/a");
+    assert_eq!(from.to_string(), "nsq t/a");
     assert_eq!((to.broker.as_str(), to.persistent), ("backup", false));
     assert_eq!(publish.timeout, Duration::from_secs(5));
     assert_eq!((publish.window.messages, publish.window.bytes), (10, 16 << 20));
@@ -166,7 +170,7 @@ routes:
     assert_eq!(limit.on_exceed, OnExceed::Wait);
     assert_eq!(limit.rates.messages.unwrap().burst, 1);
     assert_eq!(limit.rates.bytes.unwrap().burst, 2 << 20);
-    let Flow::DeliverDirect { from, to } = &b.flow else { panic!("{b:?}") };
+    let Flow::Channel { from, to } = &b.flow else { panic!("{b:?}") };
     assert_eq!((from.prefetch, from.consumer_tag.as_deref()), (7, Some("tag-set")));
     assert_eq!(from.declare.queues[0].kind, QueueKind::Quorum);
     assert_eq!(from.declare.exchanges[0].kind, ExchangeKind::Fanout);

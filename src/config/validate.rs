@@ -9,7 +9,7 @@ use super::node::NodeConfig;
 use super::route_file::PlacedRoute;
 use super::suggest::hint;
 use super::units::show_size;
-use crate::bridge::route::{Flow, NsqChannel, Topology};
+use crate::bridge::route::{Flow, NsqChannel, Source, Target, Topology};
 
 /// Checks the routes of all files together.
 pub(super) fn check(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
@@ -48,7 +48,7 @@ fn unique_names(routes: &[PlacedRoute], report: &mut Report) {
 /// Who answers for a topic and for a channel.
 fn topics(routes: &[PlacedRoute], report: &mut Report) {
     let direct = routes.iter().filter_map(|placed| match &placed.route.flow {
-        Flow::PublishDirect { topic, .. } => Some((topic.as_str(), placed, &placed.from)),
+        Flow::Ingress { topic, .. } => Some((topic.as_str(), placed, &placed.from)),
         _ => None,
     });
     unique(direct.clone(), |topic, earlier, first, spot| {
@@ -62,18 +62,24 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
     let direct: HashMap<&str, &PlacedRoute> =
         direct.map(|(topic, placed, _)| (topic, placed)).collect();
     for placed in routes {
-        let (topic, spot) = match &placed.route.flow {
-            Flow::PublishQueued { from, .. } => (from.topic.as_str(), &placed.from),
-            Flow::DeliverQueued { topic, .. } => (topic.as_str(), &placed.to),
-            _ => continue,
+        let Flow::Move(moving) = &placed.route.flow else { continue };
+        let from = match &moving.from {
+            Source::Nsq(from) => Some((from.topic.as_str(), &placed.from)),
+            Source::Amqp(_) => None,
         };
-        if let Some(owner) = direct.get(topic) {
-            let message = format!(
-                "the topic \"{topic}\" keeps no messages here: the direct route \"{}\" at {} hands them to the broker",
-                owner.route.name,
-                owner.from.whereabouts()
-            );
-            report.error(spot, message);
+        let to = match &moving.to {
+            Target::Topic { topic } => topic.constant().map(|topic| (topic, &placed.to)),
+            Target::Amqp(_) => None,
+        };
+        for (topic, spot) in from.into_iter().chain(to) {
+            if let Some(owner) = direct.get(topic) {
+                let message = format!(
+                    "the topic \"{topic}\" keeps no messages here: the direct route \"{}\" at {} hands them to the broker",
+                    owner.route.name,
+                    owner.from.whereabouts()
+                );
+                report.error(spot, message);
+            }
         }
     }
     channels(routes, report);
@@ -82,9 +88,12 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
 /// A channel has one route at most, whether it reads from it or appears as it.
 fn channels(routes: &[PlacedRoute], report: &mut Report) {
     let uses = routes.iter().filter_map(|placed| match &placed.route.flow {
-        Flow::PublishQueued { from, .. } => Some((from, placed, &placed.from)),
-        Flow::DeliverDirect { to, .. } => Some((to, placed, &placed.to)),
-        _ => None,
+        Flow::Move(moving) => match &moving.from {
+            Source::Nsq(from) => Some((from, placed, &placed.from)),
+            Source::Amqp(_) => None,
+        },
+        Flow::Channel { to, .. } => Some((to, placed, &placed.to)),
+        Flow::Ingress { .. } => None,
     });
     unique(uses, |channel: &&NsqChannel, earlier, first, spot| {
         let message = format!(
@@ -147,7 +156,8 @@ fn declarations(routes: &[PlacedRoute], report: &mut Report) {
     for placed in routes {
         let source = placed.route.source();
         let from = source.map(|source| (&source.broker, &source.declare, &placed.from));
-        let to = placed.route.targets().map(|target| (&target.broker, &target.declare, &placed.to));
+        let to =
+            placed.route.amqp_targets().map(|target| (&target.broker, &target.declare, &placed.to));
         for (broker, topology, spot) in from.into_iter().chain(to) {
             let Topology { exchanges, queues, .. } = topology;
             for exchange in exchanges {
@@ -176,10 +186,11 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
             );
             report.warn(spot, message);
         }
-        let (Flow::PublishDirect { to, .. } | Flow::PublishQueued { to, .. }) = &placed.route.flow
-        else {
+        if placed.route.source().is_some() {
+            kept(placed, node, report);
             continue;
-        };
+        }
+        let Some(to) = placed.route.target().and_then(Target::amqp) else { continue };
         let broker = node.brokers.iter().find(|broker| broker.name == to.broker);
         if let Some(broker) = broker
             && broker.max_message_size < max_msg_size
@@ -192,5 +203,14 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
             );
             report.warn(&placed.to, message);
         }
+    }
+}
+
+/// What is acked at a broker must outlive this process.
+fn kept(placed: &PlacedRoute, node: &NodeConfig, report: &mut Report) {
+    let is_kept_here = matches!(placed.route.target(), Some(Target::Topic { .. }));
+    if is_kept_here && node.nsqd.data_path.is_none() {
+        let message = "the queue's messages are to be kept here, which needs nsqd.data_path: without it the route does not run";
+        report.warn(&placed.to, message);
     }
 }

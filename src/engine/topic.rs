@@ -11,7 +11,7 @@ use super::admission::{Load, Losses};
 use super::channel::{Channel, Offer};
 use super::feed::Feed;
 use super::journal::Entry;
-use super::policy::TopicPolicy;
+use super::policy::{Durability, TopicPolicy};
 use super::retention::Replay;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
@@ -97,10 +97,11 @@ impl Topic {
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
         self.shared.drain.admit()?;
-        self.publish_inside(bodies, signal)
+        self.publish_inside(bodies, signal, None)
     }
 
-    /// As [`Topic::publish`], for what the node itself publishes: it does so until everything is delivered.
+    /// As [`Topic::publish`], for what the node itself publishes: it does so until everything is delivered. With `least`
+    /// it is at least so safe before it counts as done, if the node writes anything down.
     ///
     /// # Errors
     /// Why nothing was taken.
@@ -108,6 +109,7 @@ impl Topic {
         &self,
         bodies: impl Iterator<Item = &'a [u8]> + Clone,
         signal: &Arc<Signal>,
+        least: Option<Durability>,
     ) -> Result<Accepted, PublishError> {
         let timestamp = clock::unix_nanos();
         let (mut messages, mut bytes) = (0, 0);
@@ -125,7 +127,7 @@ impl Topic {
             drop(feed);
             return self.hand_out(&*ingress, batch, signal);
         }
-        let level = self.level(&feed)?;
+        let level = self.level(&feed, least.and_then(Durability::level))?;
         // An ephemeral topic that nobody reads keeps what fits and counts the rest.
         let room = if self.ephemeral { self.room(&feed) } else { usize::MAX };
         let mark = feed.append(&self.name, bodies.take(room), timestamp, level);
@@ -137,9 +139,14 @@ impl Topic {
         Ok(mark.map_or(Accepted::Now, Accepted::Logged))
     }
 
-    /// How safe a message that is published now has to be.
-    fn level(&self, feed: &Feed) -> Result<Option<super::Level>, PublishError> {
-        let level = feed.level(self.shared.options.mem_queue_size);
+    /// How safe a message that is published now has to be, `least` at least.
+    fn level(
+        &self,
+        feed: &Feed,
+        least: Option<super::Level>,
+    ) -> Result<Option<super::Level>, PublishError> {
+        let least = least.filter(|_| feed.journal.is_some());
+        let level = feed.level(self.shared.options.mem_queue_size).max(least);
         if level.is_some()
             && let Some(entry) = &feed.journal
         {
@@ -181,7 +188,7 @@ impl Topic {
                 reason: "a direct route to RabbitMQ cannot defer: publish without a delay".into(),
             });
         }
-        let level = self.level(&feed)?;
+        let level = self.level(&feed, None)?;
         let mark = if self.ephemeral && self.room(&feed) == 0 {
             None
         } else {

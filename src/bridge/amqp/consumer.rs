@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
@@ -17,12 +17,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
-use super::link::{Link, Up, backoff, jittered, up_or_say};
+use super::link::{Link, Up, backoff, up_or_say};
 use super::{errors, topology};
+use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::AmqpSource;
 use crate::bridge::status::Status;
+use crate::bridge::timing::jittered;
 use crate::engine::Origin;
-use crate::task::stopped;
 
 /// How many deliveries are taken in one go.
 const BURST: usize = 512;
@@ -49,7 +50,7 @@ impl Arrival {
 }
 
 /// Takes what arrives, and says when it may.
-pub(in crate::bridge) trait Arrivals: Send {
+pub(in crate::bridge) trait Arrivals: Send + Sync {
     /// Waits until deliveries are wanted.
     fn wanted(&mut self) -> impl Future<Output = ()> + Send;
     /// Takes a burst; it is passed on by [`Arrivals::progress`] and settled through [`Settlements`].
@@ -58,6 +59,8 @@ pub(in crate::bridge) trait Arrivals: Send {
     fn is_busy(&self) -> bool;
     /// Passes on what was taken. Can be dropped and called again at any time.
     fn progress(&mut self) -> impl Future<Output = Progress> + Send;
+    /// Waits, once nothing more is wanted, until what has been passed on is settled; the rest may be given back.
+    fn settled(&mut self) -> impl Future<Output = ()> + Send;
     /// Everything of this and earlier generations was given back.
     fn revoke(&mut self, generation: u64);
 }
@@ -135,11 +138,11 @@ pub(in crate::bridge) struct Consuming<A> {
 
 impl<A: Arrivals> Consuming<A> {
     /// Consumes until `stop` turns true; then acks what is settled and gives back the rest.
-    pub(in crate::bridge) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(in crate::bridge) async fn run(mut self, mut stop: watch::Receiver<Phase>) {
         let mut attempt = 0;
         loop {
             let up = tokio::select! {
-                () = stopped(&mut stop) => return,
+                () = phase::stopping(&mut stop) => return,
                 up = async { self.arrivals.wanted().await; up_or_say(&self.link, &self.status).await } => up,
             };
             let ended = match self.open(&up).await {
@@ -162,7 +165,7 @@ impl<A: Arrivals> Consuming<A> {
                         self.status.waiting(words)
                     }
                     tokio::select! {
-                        () = stopped(&mut stop) => return,
+                        () = phase::stopping(&mut stop) => return,
                         () = sleep(jittered(backoff(attempt))) => {}
                     }
                 }
@@ -210,11 +213,12 @@ impl<A: Arrivals> Consuming<A> {
         up: &Up,
         channel: &Channel,
         mut consumer: Consumer,
-        stop: &mut watch::Receiver<bool>,
+        stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
         let generation = self.settlements.begin();
         let ended = self.consume(up, channel, &mut consumer, generation, stop).await;
         if matches!(ended, Ended::Stop | Ended::Unwanted) {
+            self.wind_down(up, channel, &consumer).await;
             self.close(channel).await;
         }
         let left = self.settlements.end();
@@ -229,7 +233,7 @@ impl<A: Arrivals> Consuming<A> {
         channel: &Channel,
         consumer: &mut Consumer,
         generation: u64,
-        stop: &mut watch::Receiver<bool>,
+        stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
         let link = Arc::clone(&self.link);
         let lost = link.lost(up.generation);
@@ -238,7 +242,7 @@ impl<A: Arrivals> Consuming<A> {
         loop {
             let first = tokio::select! {
                 biased;
-                () = stopped(stop) => return Ended::Stop,
+                () = phase::stopping(stop) => return Ended::Stop,
                 () = &mut lost => return Ended::Lost,
                 () = ack_due(&settlements) => {
                     match self.ack(channel, false).await {
@@ -276,6 +280,22 @@ impl<A: Arrivals> Consuming<A> {
                 }
             }
             self.take(burst, generation);
+        }
+    }
+
+    /// Has the broker send nothing more, and acks while what was passed on is being settled.
+    async fn wind_down(&mut self, up: &Up, channel: &Channel, consumer: &Consumer) {
+        let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        // What comes after all is given back with the channel.
+        let cancelled = timeout(self.link.broker().connect_timeout, cancel).await;
+        tracing::debug!(route = %self.status.name, polite = matches!(cancelled, Ok(Ok(()))), "consumer cancelled");
+        let (link, settlements) = (Arc::clone(&self.link), Arc::clone(&self.settlements));
+        loop {
+            tokio::select! {
+                () = link.lost(up.generation) => return,
+                () = self.arrivals.settled() => return,
+                () = ack_due(&settlements) => if self.ack(channel, false).await.is_err() { return },
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use super::socket::Plug;
 use super::{errors, socket};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::status::Status;
+use crate::bridge::timing::jittered;
 use crate::clock;
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
@@ -30,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::bridge) enum Role {
     Publish,
     Consume,
@@ -322,13 +323,4 @@ fn uri(broker: &BrokerOptions) -> AMQPUri {
 pub(super) fn backoff(attempt: u32) -> Duration {
     let (first, longest) = BACKOFF;
     first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(longest)
-}
-
-/// Between half of `delay` and all of it, so that many links do not come back at the same moment.
-pub(in crate::bridge) fn jittered(delay: Duration) -> Duration {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library's hash seeds are random for each instance; that is as much chance as is needed here.
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    let share = u32::try_from(random % 512).unwrap_or(0);
-    delay / 2 + delay / 1024 * share
 }

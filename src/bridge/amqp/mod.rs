@@ -13,4 +13,5 @@ pub(super) mod link;
 pub(super) mod properties;
 pub(super) mod publisher;
 mod socket;
+pub(super) mod source;
 mod topology;

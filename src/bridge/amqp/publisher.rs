@@ -18,37 +18,30 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::confirms::{Confirms, Verdict};
-use super::link::{Link, Up, backoff, jittered, up_or_say};
+use super::link::{Link, Up, backoff, up_or_say};
 use super::{errors, topology};
-use crate::bridge::message::{Message, Outcome, Refusal, RefusalKind};
+use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
+use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
+use crate::bridge::timing::jittered;
 use crate::bridge::transform::{MessageView, TransformError};
 use crate::clock::{self, Instant};
 use crate::names::MessageId;
-use crate::task::stopped;
 
-/// Told how messages ended. Must not block.
-pub(in crate::bridge) trait Settle: Send + Sync {
-    /// Settles messages at their source, and returns those that are to be published as dead letters instead.
-    fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message>;
-}
+/// The header that holds a message's id where its `message_id` is not ours.
+const ID_HEADER: &str = "x-leveret-id";
 
 /// What a publisher needs to know.
 pub(in crate::bridge) struct Publishing {
     pub(in crate::bridge) link: Arc<Link>,
-    /// The topic that the messages come from, for templates and message ids.
-    pub(in crate::bridge) topic: String,
-    /// The channel that they come from, if they do.
-    pub(in crate::bridge) channel: String,
+    pub(in crate::bridge) from: Provenance,
     pub(in crate::bridge) to: AmqpTarget,
-    /// Where dead letters go, if to a broker.
-    pub(in crate::bridge) dead: Option<AmqpTarget>,
     pub(in crate::bridge) options: PublishOptions,
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settle: Arc<dyn Settle>,
-    /// Turns true when the route stops; for messages that their source still has, so that none need be waited for.
-    pub(in crate::bridge) stop: Option<watch::Receiver<bool>>,
+    /// The route's phase, for messages that their source still has: when it stops none need be waited for.
+    pub(in crate::bridge) phase: Option<watch::Receiver<Phase>>,
 }
 
 impl Publishing {
@@ -57,9 +50,6 @@ impl Publishing {
         let opening = async {
             let channel = up.connection.create_channel().await?;
             topology::declare(&channel, &self.to.declare).await?;
-            if let Some(dead) = &self.dead {
-                topology::declare(&channel, &dead.declare).await?;
-            }
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
@@ -189,10 +179,10 @@ impl Publisher {
     /// producers have been told.
     async fn wait_for_link(&mut self, inbox: &mut mpsc::Receiver<Vec<Message>>) -> Option<Up> {
         let up = up_or_say(&self.with.link, &self.with.status);
-        let mut stop = self.with.stop.clone();
+        let mut stop = self.with.phase.clone();
         let stops = async {
             match &mut stop {
-                Some(stop) => stopped(stop).await,
+                Some(stop) => phase::stopping(stop).await,
                 None => std::future::pending().await,
             }
         };
@@ -326,19 +316,16 @@ impl Publisher {
             return Err(Refusal::new(RefusalKind::TooLarge, reason));
         }
         let id = message.id.to_string();
-        let message_id = format!("{}:{id}", self.with.topic);
-        let target = match (&message.dead, &self.with.dead) {
-            (Some(_), Some(dead)) => dead,
-            _ => &self.with.to,
-        };
-        let mut view = MessageView::new(&self.with.topic, &id, message.timestamp, &message.body);
-        view.channel = &self.with.channel;
+        let target = &self.with.to;
+        let from = &self.with.from;
+        let mut view = MessageView::new(&from.topic, &id, message.timestamp, &message.body);
+        view.channel = &from.channel;
         view.attempts = message.attempts;
         let refused =
             |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
         let exchange = ShortString::from(&*target.exchange.render(&view).map_err(refused)?);
         let routing_key = ShortString::from(&*target.routing_key.render(&view).map_err(refused)?);
-        let properties = self.properties(target, message, &message_id);
+        let properties = self.properties(target, message, &id);
         let (channel, body) = (channel.clone(), message.body.clone());
         Ok(Box::pin(async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -346,34 +333,35 @@ impl Publisher {
         }))
     }
 
-    fn properties(
-        &self,
-        target: &AmqpTarget,
-        message: &Message,
-        message_id: &str,
-    ) -> BasicProperties {
+    fn properties(&self, target: &AmqpTarget, message: &Message, id: &str) -> BasicProperties {
+        let own = || format!("{}:{id}", self.with.from.topic).into();
+        let message_id = message.message_id.as_deref().map_or_else(own, ShortString::from);
         let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
         let mut properties = BasicProperties::default()
             .with_delivery_mode(if target.persistent { 2 } else { 1 })
-            .with_message_id(message_id.into())
+            .with_message_id(message_id)
             .with_timestamp(seconds);
         if let Some(content_type) = &target.content_type {
             properties = properties.with_content_type(content_type.as_str().into());
         }
-        match &message.dead {
-            Some(refusal) => properties.with_headers(self.dead_letter_headers(message, refusal)),
-            None => properties,
+        let mut headers = match &message.dead {
+            Some(refusal) => self.dead_letter_headers(message, refusal),
+            None => FieldTable::default(),
+        };
+        // A message_id that is not ours says nothing of which message a return is about.
+        if message.message_id.is_some() {
+            headers.insert(ID_HEADER.into(), AMQPValue::LongString(id.into()));
         }
+        if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
     }
 
     fn dead_letter_headers(&self, message: &Message, refusal: &Refusal) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
-        let origin = format!("nsq {}/{}", self.with.topic, self.with.channel);
         headers.insert("x-leveret-route".into(), text(&self.with.status.name));
         headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
         headers.insert("x-leveret-error".into(), text(&refusal.reason));
-        headers.insert("x-leveret-origin".into(), text(&origin));
+        headers.insert("x-leveret-origin".into(), text(&self.with.from.text));
         headers.insert("x-leveret-attempts".into(), AMQPValue::LongUInt(message.attempts.into()));
         headers.insert("x-leveret-first-seen".into(), AMQPValue::LongLongInt(message.timestamp));
         headers
@@ -418,8 +406,7 @@ impl Publisher {
         if !outcomes.is_empty() {
             self.count(&outcomes);
             self.has_confirmed |= outcomes.iter().any(|(_, o)| *o == Outcome::Confirmed);
-            let dead = self.with.settle.settle(outcomes);
-            self.queue.extend(dead);
+            self.with.settle.settle(outcomes);
         }
     }
 
@@ -473,9 +460,16 @@ fn verdict(id: MessageId, confirmation: Confirmation) -> Verdict {
 
 /// The message that was returned, by the `message_id` that we gave it, and why.
 fn whose(message: &BasicReturnMessage) -> Option<(MessageId, String)> {
-    let id = message.delivery.properties.message_id().as_ref()?.as_str().to_owned();
-    let (_, hex) = id.rsplit_once(':')?;
-    let id = MessageId::from_hex(hex.as_bytes().try_into().ok()?)?;
+    let properties = &message.delivery.properties;
+    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(ID_HEADER));
+    let hex = match header {
+        Some(AMQPValue::LongString(hex)) => hex.as_bytes(),
+        _ => {
+            let id = properties.message_id().as_ref()?.as_str();
+            id.rsplit_once(':')?.1.as_bytes()
+        }
+    };
+    let id = MessageId::from_hex(hex.try_into().ok()?)?;
     let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
     let words = format!(
         "{} ({}): no queue takes exchange \"{}\" with routing key \"{}\"",

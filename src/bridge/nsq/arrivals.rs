@@ -1,132 +1,67 @@
-//! Sink of the routes from RabbitMQ: deliveries become messages of a channel, or of every channel of a topic.
+//! A queue as a channel: deliveries become messages of the channel, and a consumer's FIN is the broker's ack.
 //!
-//! Either way the broker keeps a delivery until it is settled here: with a direct route until the channel's consumer has
-//! finished it, with a queued one until every channel that the topic had has. Nothing is acked that a crash could lose.
+//! The broker keeps a delivery until the channel's consumer has finished it: nothing is acked that a crash could lose.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::misfits::Misfits;
 use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
+use crate::bridge::phase::{self, Phase};
+use crate::bridge::route::NsqChannel;
 use crate::bridge::runner::Pace;
 use crate::bridge::status::Status;
 use crate::clock;
 use crate::engine::{Channel, Engine, Offer, Origin, Upstream};
 use crate::limit::{LimitOptions, Limiter};
 
-/// Where deliveries go.
-#[derive(Clone, Debug)]
-pub(in crate::bridge) enum Target {
-    /// One channel; it takes deliveries only while it has consumers.
-    Channel { topic: String, channel: String },
-    /// Every channel of the topic; it takes deliveries while there is one.
-    Topic { topic: String },
-}
-
-impl Target {
-    fn topic(&self) -> &str {
-        match self {
-            Self::Channel { topic, .. } | Self::Topic { topic } => topic,
-        }
-    }
-
-    fn channel(&self) -> Option<&str> {
-        match self {
-            Self::Channel { channel, .. } => Some(channel),
-            Self::Topic { .. } => None,
-        }
-    }
-}
-
-/// Counts, for each delivery, the channels that have yet to finish it.
-struct Copies {
+/// Told by the channel of each delivery's end.
+struct Settling {
     settlements: Arc<Settlements>,
     status: Arc<Status>,
-    /// Channels that took it, less those that are done; negative while the former is not known yet.
-    left: Mutex<HashMap<Origin, isize>>,
-    is_single: bool,
 }
 
-impl Copies {
-    fn settle(&self, origins: &[Origin]) {
+impl Upstream for Settling {
+    fn finished(&self, origins: &[Origin]) {
         let settled = self.settlements.settle(origins);
         self.status.counters.confirmed.fetch_add(settled, Ordering::Relaxed);
     }
 
-    fn change(&self, origins: &[Origin], by: isize) {
-        if self.is_single {
-            // The one channel that took it is done with it; there is nothing to count.
-            if by < 0 {
-                self.settle(origins);
-            }
-            return;
-        }
-        let mut done = Vec::new();
-        let mut left = self.left.lock();
-        for origin in origins {
-            let count = left.entry(*origin).or_default();
-            *count += by;
-            if *count == 0 {
-                left.remove(origin);
-                done.push(*origin);
-            }
-        }
-        drop(left);
-        self.settle(&done);
-    }
-}
-
-impl Upstream for Copies {
-    fn finished(&self, origins: &[Origin]) {
-        self.change(origins, -1);
-    }
-
-    /// A deleted channel takes its copies with it, as in NSQ. The one channel of a direct route does not: what it had
-    /// goes back to the broker when the route closes its consumer, which it does once the channel has no consumers.
-    fn returned(&self, origins: &[Origin]) {
-        if !self.is_single {
-            self.change(origins, -1);
-        }
-    }
+    /// What a deleted channel had goes back to the broker when the route closes its consumer, which it does once the
+    /// channel has no consumers.
+    fn returned(&self, _origins: &[Origin]) {}
 }
 
 /// See the module's description.
 pub(in crate::bridge) struct Feeder {
     engine: Arc<Engine>,
-    target: Target,
+    target: NsqChannel,
     status: Arc<Status>,
-    copies: Arc<Copies>,
+    phase: watch::Receiver<Phase>,
     upstream: Arc<dyn Upstream>,
     limiter: Option<Limiter>,
     pace: Pace,
     misfits: Misfits,
     /// What is still to be passed on.
     rest: VecDeque<Arrival>,
-    /// The channel of a direct route, and how many consumers it has.
+    /// The channel, and how many consumers it has.
     channel: Option<(Arc<Channel>, watch::Receiver<usize>)>,
 }
 
 impl Feeder {
     pub(in crate::bridge) fn new(
         engine: Arc<Engine>,
-        target: Target,
+        target: NsqChannel,
         status: Arc<Status>,
         settlements: Arc<Settlements>,
         limit: Option<&LimitOptions>,
-        misfits: Misfits,
+        (max_msg_size, phase): (u64, watch::Receiver<Phase>),
     ) -> Self {
-        let is_single = target.channel().is_some();
-        let copies = Arc::new(Copies {
-            settlements,
-            status: Arc::clone(&status),
-            left: Mutex::default(),
-            is_single,
-        });
-        let upstream = Arc::clone(&copies) as Arc<dyn Upstream>;
+        let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
+        let upstream = Arc::new(Settling { settlements, status: Arc::clone(&status) });
         let limiter = limit.map(Limiter::new);
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
@@ -135,7 +70,7 @@ impl Feeder {
             engine,
             target,
             status,
-            copies,
+            phase,
             upstream,
             limiter,
             pace: Pace::of(limit),
@@ -149,21 +84,12 @@ impl Feeder {
 
     /// Makes the topic and channel, so that consumers find them.
     fn prepare(&mut self) {
-        let Ok(topic) = self.engine.topic(self.target.topic()) else {
-            return;
-        };
-        let Some(name) = self.target.channel() else {
-            return;
-        };
-        if let Ok(channel) = topic.channel(name) {
+        let topic = self.engine.topic(&self.target.topic);
+        let channel = topic.and_then(|topic| topic.channel(&self.target.channel));
+        if let Ok(channel) = channel {
             let audience = channel.audience();
             self.channel = Some((channel, audience));
         }
-    }
-
-    fn has_channels(&self) -> bool {
-        let topic = self.engine.find_topic(self.target.topic());
-        topic.is_some_and(|topic| !topic.channels().is_empty())
     }
 
     /// Passes on `rest`, a portion at a time. What is not passed on stays in `rest` if this is dropped.
@@ -176,18 +102,15 @@ impl Feeder {
             if let Some(limiter) = &mut self.limiter {
                 limiter.acquire(count as u64, bytes).await;
             }
-            let mut changes = self.engine.changes();
             while !self.offer(count) {
-                // The last channel went just now.
+                // The channel went just now.
                 self.prepare();
-                if self.target.channel().is_none() && changes.changed().await.is_err() {
-                    return;
-                }
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Offers the first `count` of `rest`; `false` if there is no channel to take them.
+    /// Offers the first `count` of `rest`; `false` if the channel is gone.
     fn offer(&mut self, count: usize) -> bool {
         let now = clock::unix_nanos();
         let offers: Vec<Offer> = self
@@ -201,48 +124,37 @@ impl Feeder {
                 origin: arrival.origin,
             })
             .collect();
-        let Ok(topic) = self.engine.topic(self.target.topic()) else {
+        let Ok(topic) = self.engine.topic(&self.target.topic) else {
             return false;
         };
-        let takers = topic.offer(self.target.channel(), &offers, &self.upstream);
-        if takers == 0 {
-            return false;
+        let is_taken = topic.offer(Some(&self.target.channel), &offers, &self.upstream) > 0;
+        if is_taken {
+            self.rest.drain(..count);
         }
-        self.rest.drain(..count);
-        let origins: Vec<Origin> = offers.iter().map(|offer| offer.origin).collect();
-        self.copies.change(&origins, isize::try_from(takers).unwrap_or(isize::MAX));
-        true
+        is_taken
     }
 }
 
 impl Arrivals for Feeder {
     async fn wanted(&mut self) {
         loop {
-            match &mut self.channel {
-                Some((_, audience)) => {
-                    if *audience.borrow() == 0 {
-                        self.status.idle("no consumer is subscribed to the channel");
-                    }
-                    if audience.wait_for(|consumers| *consumers > 0).await.is_ok() {
-                        return;
-                    }
-                    self.channel = None;
-                }
-                None if self.target.channel().is_some() => {
-                    self.prepare();
-                    tokio::task::yield_now().await;
-                }
-                None => {
-                    let mut changes = self.engine.changes();
-                    if self.has_channels() {
-                        return;
-                    }
-                    self.status.idle("the topic has no channel yet");
-                    if changes.changed().await.is_err() {
-                        return;
-                    }
-                }
+            phase::is(&mut self.phase, Phase::Running).await;
+            let Some((_, audience)) = &mut self.channel else {
+                self.prepare();
+                tokio::task::yield_now().await;
+                continue;
+            };
+            if *audience.borrow() == 0 {
+                self.status.idle("no consumer is subscribed to the channel");
             }
+            let is_there = tokio::select! {
+                () = phase::is_not(&mut self.phase, Phase::Running) => continue,
+                found = audience.wait_for(|consumers| *consumers > 0) => found.is_ok(),
+            };
+            if is_there {
+                return;
+            }
+            self.channel = None;
         }
     }
 
@@ -264,21 +176,23 @@ impl Arrivals for Feeder {
                 None => std::future::pending().await,
             }
         };
-        let is_busy = self.is_busy();
+        let (is_busy, mut phase) = (self.is_busy(), self.phase.clone());
         tokio::select! {
             biased;
             () = unwanted => Progress::Unwanted,
+            () = phase::is_not(&mut phase, Phase::Running) => Progress::Unwanted,
             () = self.pass_on(), if is_busy => Progress::Idle,
         }
     }
 
+    /// What consumers hold is theirs no longer: the broker gives it to others at once.
+    async fn settled(&mut self) {}
+
     fn revoke(&mut self, generation: u64) {
         self.rest.clear();
-        if let Some(topic) = self.engine.find_topic(self.target.topic()) {
-            for channel in topic.channels() {
-                channel.revoke(&self.upstream, generation);
-            }
+        let topic = self.engine.find_topic(&self.target.topic);
+        if let Some(channel) = topic.and_then(|topic| topic.find_channel(&self.target.channel)) {
+            channel.revoke(&self.upstream, generation);
         }
-        self.copies.left.lock().retain(|origin, _| origin.generation > generation);
     }
 }

@@ -11,8 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::bridge::amqp::publisher::Settle;
-use crate::bridge::message::{Message, Outcome};
+use crate::bridge::message::{Message, Outcome, Settle};
 use crate::bridge::route::PublishOptions;
 use crate::bridge::runner::Pace;
 use crate::bridge::status::Status;
@@ -161,6 +160,7 @@ impl Ingress for Producers {
         queue.bytes += bytes;
         queue.messages.extend(batch.into_iter().map(|outbound| Message {
             id: outbound.id,
+            message_id: None,
             timestamp: outbound.timestamp,
             attempts: 1,
             body: outbound.body,
@@ -185,7 +185,7 @@ impl Ingress for Producers {
 
 impl Settle for Producers {
     /// A confirm is the producer's OK, a refusal its error. Nothing becomes a dead letter: the producer has it still.
-    fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message> {
+    fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
         let mut confirmed = 0;
         for (message, outcome) in outcomes {
             let Some(ticket) = message.ticket else {
@@ -200,6 +200,5 @@ impl Settle for Producers {
             }
         }
         self.status.counters.confirmed.fetch_add(confirmed, Ordering::Relaxed);
-        Vec::new()
     }
 }

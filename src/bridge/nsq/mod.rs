@@ -2,5 +2,6 @@
 
 pub(super) mod arrivals;
 pub(super) mod ingress;
-pub(super) mod misfits;
+mod misfits;
 pub(super) mod queue;
+pub(super) mod topic_sink;

@@ -1,7 +1,6 @@
-//! Source of a queued route to RabbitMQ: a channel of this node, consumed inside the process.
+//! Source that is a channel of this node, consumed inside the process.
 //!
-//! A message stays in the channel until the broker has confirmed it (FIN). A refused one is requeued with a growing delay
-//! (REQ), and is a dead letter once its attempts are used up or trying again cannot help.
+//! A message stays in the channel until its target has it (FIN); one that is tried again is requeued with a delay (REQ).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,13 +9,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, RwLock};
-use tokio::time::sleep_until;
 
-use crate::bridge::amqp::link::jittered;
-use crate::bridge::amqp::publisher::Settle;
-use crate::bridge::message::{Message, Outcome, Refusal};
-use crate::bridge::route::{DeadLetter, NsqChannel, Retry};
+use crate::bridge::message::Message;
+use crate::bridge::route::NsqChannel;
 use crate::bridge::runner::Pace;
+use crate::bridge::settler::Origin;
 use crate::bridge::status::Status;
 use crate::clock::{self, Instant};
 use crate::engine::{Client, Consumer, Delivery, Engine, Identity, PullLimit, Signal, Subscriber};
@@ -31,8 +28,6 @@ const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(100);
 pub(in crate::bridge) struct Queue {
     engine: Arc<Engine>,
     from: NsqChannel,
-    retry: Retry,
-    dead_letter: DeadLetter,
     status: Arc<Status>,
     /// Messages that may be out at once.
     window: u32,
@@ -40,32 +35,22 @@ pub(in crate::bridge) struct Queue {
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
     /// Refused messages that the channel holds until they are tried again.
     retried: Mutex<HashSet<MessageId>>,
-    /// The message that the route stopped at, and when it is tried again.
-    stuck: Mutex<Option<(Instant, Message)>>,
-    /// The message that the route stopped at and has not got past yet.
-    stopped_at: Mutex<Option<MessageId>>,
 }
 
 impl Queue {
     pub(in crate::bridge) fn new(
         engine: Arc<Engine>,
         from: NsqChannel,
-        retry: Retry,
-        dead_letter: DeadLetter,
         window: u32,
         status: Arc<Status>,
     ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             from,
-            retry,
-            dead_letter,
             status,
             window,
             consumer: RwLock::default(),
             retried: Mutex::default(),
-            stuck: Mutex::default(),
-            stopped_at: Mutex::default(),
         })
     }
 
@@ -107,11 +92,6 @@ impl Queue {
     /// Waits for messages and takes a portion of them.
     pub(in crate::bridge) async fn next(&self, pace: &Pace) -> Vec<Message> {
         loop {
-            let stuck_until = self.stuck.lock().as_ref().map(|(at, _)| *at);
-            if let Some(at) = stuck_until {
-                sleep_until(at).await;
-                return self.stuck.lock().take().map(|(_, message)| message).into_iter().collect();
-            }
             let Some((consumer, signal)) = self.current().filter(|(_, signal)| !signal.is_closed())
             else {
                 *self.consumer.write() = None;
@@ -140,59 +120,6 @@ impl Queue {
         counters.received.fetch_add(messages, Ordering::Relaxed);
         counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
     }
-
-    /// What becomes of a refused message: tried again later, a dead letter, or the end of the line.
-    fn refuse(&self, mut message: Message, refusal: Refusal) -> Refused {
-        let is_spent = message.attempts >= self.retry.max_attempts;
-        if !refusal.kind.is_final() && !is_spent {
-            return Refused::Retry(message.id, jittered(self.retry.delay(message.attempts)));
-        }
-        let name = &self.status.name;
-        match &self.dead_letter {
-            DeadLetter::Amqp(_) if message.dead.is_none() => {
-                message.dead = Some(refusal);
-                Refused::Dead(message)
-            }
-            DeadLetter::Nsq { topic } => {
-                let signal = Arc::default();
-                let published = self.engine.topic(topic).and_then(|topic| {
-                    let accepted =
-                        topic.publish_inside(std::iter::once(&message.body[..]), &signal)?;
-                    topic.wake();
-                    Ok(accepted)
-                });
-                match published {
-                    Ok(_) => Refused::Parked(message.id),
-                    Err(_) => Refused::Retry(message.id, self.retry.backoff_max),
-                }
-            }
-            DeadLetter::Drop => {
-                tracing::warn!(route = %name, id = %message.id, reason = %refusal.reason, "message dropped");
-                Refused::Dropped(message.id)
-            }
-            // A dead letter that is refused itself must not be lost either.
-            DeadLetter::Amqp(_) | DeadLetter::Stop => {
-                let words = format!(
-                    "stopped at message {}: {}: {}",
-                    message.id,
-                    refusal.kind.as_str(),
-                    refusal.reason
-                );
-                self.status.failed(words);
-                message.attempts = message.attempts.saturating_add(1);
-                Refused::Stuck(message)
-            }
-        }
-    }
-}
-
-/// See [`Queue::refuse`].
-enum Refused {
-    Retry(MessageId, Duration),
-    Dead(Message),
-    Parked(MessageId),
-    Dropped(MessageId),
-    Stuck(Message),
 }
 
 fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
@@ -210,81 +137,42 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
         .into_iter()
         .map(|(id, timestamp, attempts, size)| {
             let body = bodies.split_to(size);
-            Message { id, timestamp, attempts, body, ticket: None, dead: None }
+            Message { id, message_id: None, timestamp, attempts, body, ticket: None, dead: None }
         })
         .collect()
 }
 
-impl Settle for Queue {
-    fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Vec<Message> {
-        let counters = &self.status.counters;
-        let (mut finished, mut requeued, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        for (message, outcome) in outcomes {
-            match outcome {
-                Outcome::Confirmed => {
-                    let counter = if message.dead.is_some() {
-                        &counters.dead_lettered
-                    } else {
-                        &counters.confirmed
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                    finished.push(message.id);
-                }
-                Outcome::Refused(refusal) => match self.refuse(message, refusal) {
-                    Refused::Retry(id, delay) => {
-                        counters.retried.fetch_add(1, Ordering::Relaxed);
-                        requeued.push((id, delay));
-                    }
-                    Refused::Dead(message) => dead.push(message),
-                    Refused::Parked(id) => {
-                        counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                        finished.push(id);
-                    }
-                    Refused::Dropped(id) => {
-                        counters.dropped.fetch_add(1, Ordering::Relaxed);
-                        finished.push(id);
-                    }
-                    Refused::Stuck(message) => self.hold(message, &mut requeued),
-                },
-            }
-        }
-        self.get_past(&finished);
-        self.retried.lock().extend(requeued.iter().map(|(id, _)| *id));
+impl Origin for Queue {
+    fn finish(&self, ids: &[MessageId]) -> u64 {
         if let Some((consumer, _)) = self.current() {
             let mut settling = consumer.settle(clock::now());
-            // A channel that was emptied or deleted has nothing left to settle.
-            for id in finished {
+            for id in ids {
+                // A channel that was emptied or deleted has nothing left to settle.
                 settling.finish(&id.to_hex()).unwrap_or_default();
             }
-            for (id, delay) in requeued {
-                settling.requeue(&id.to_hex(), delay).unwrap_or_default();
+        }
+        self.wake();
+        ids.len() as u64
+    }
+
+    fn retry(&self, messages: Vec<(Message, Instant)>) {
+        self.retried.lock().extend(messages.iter().map(|(message, _)| message.id));
+        if let Some((consumer, _)) = self.current() {
+            let now = clock::now();
+            let mut settling = consumer.settle(now);
+            for (message, at) in messages {
+                let delay = at.saturating_duration_since(now);
+                settling.requeue(&message.id.to_hex(), delay).unwrap_or_default();
             }
         }
-        if let Some((_, signal)) = self.current() {
-            signal.wake();
-        }
-        dead
+        self.wake();
     }
 }
 
 impl Queue {
-    /// The route stops at one message; others that come to the same end meanwhile wait their turn in the channel.
-    fn hold(&self, message: Message, requeued: &mut Vec<(MessageId, Duration)>) {
-        let mut stuck = self.stuck.lock();
-        if stuck.is_none() {
-            *self.stopped_at.lock() = Some(message.id);
-            *stuck = Some((clock::now() + jittered(self.retry.backoff_max), message));
-        } else {
-            requeued.push((message.id, self.retry.backoff_max));
-        }
-    }
-
-    /// Goes on if the message that the route stopped at is among those that arrived.
-    fn get_past(&self, arrived: &[MessageId]) {
-        let mut stopped_at = self.stopped_at.lock();
-        if stopped_at.is_some_and(|id| arrived.contains(&id)) {
-            *stopped_at = None;
-            self.status.running();
+    fn wake(&self) {
+        if let Some((_, signal)) = self.current() {
+            signal.wake();
         }
     }
 }

@@ -144,6 +144,10 @@ impl Program {
         parts: &[Part],
         message: &MessageView<'_>,
     ) -> Result<String, TransformError> {
+        // As with the engine, a body that is not JSON is the first thing to be found.
+        if let Some((body, paths)) = self.uses.iter().find(|(used, _)| *used == Variable::Body) {
+            self.value(*body, paths, message)?;
+        }
         let mut out = String::with_capacity(source.len() + 16);
         for part in parts {
             let (variable, path, at, expression) = match part {

@@ -57,7 +57,7 @@ fn template() -> impl Strategy<Value = String> {
         Just("id"),
     ];
     let text =
-        prop_oneof![Just(""), Just("."), Just("x }} y\n"), Just(" é"), Just("\r\n"), Just("{ {")];
+        prop_oneof![Just(""), Just("."), Just("x }} y\n"), Just(" é"), Just("\r\n"), Just("{ { ")];
     let piece = (text.clone(), expression, prop_oneof![Just(""), Just(" "), Just("\t ")])
         .prop_map(|(text, expression, blank)| format!("{text}{{{{{blank}{expression}{blank}}}}}"));
     (proptest::collection::vec(piece, 1..4), text)

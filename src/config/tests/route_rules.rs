@@ -119,8 +119,8 @@ fn routes_to_themselves() {
             "the route leads from the topic \"t\" to itself",
         ),
         (
-            "{name: a, mode: direct, from: {nsq: {topic: t}}, to: {nsq: {topic: u}}}",
-            "a route leads from nsq to amqp or from amqp to nsq",
+            "{name: a, mode: queued, from: {nsq: {topic: t}}, to: {nsq: {topic: t}}}",
+            "the route leads from the topic \"t\" to itself",
         ),
         (
             "{name: a, mode: direct, from: {amqp: {queue: q}}, to: {amqp: {exchange: '', routing_key: q}}}",
@@ -130,13 +130,24 @@ fn routes_to_themselves() {
             "{name: a, mode: direct, from: {amqp: {queue: q}}, to: {amqp: {exchange: x, routing_key: k, declare: {queues: [{name: q}]}}}}",
             "the route leads from the queue \"q\" to itself",
         ),
-        (
-            "{name: a, mode: direct, from: {amqp: {queue: q}}, to: {amqp: {broker: backup, exchange: '', routing_key: q}}}",
-            "a route leads from nsq to amqp or from amqp to nsq",
-        ),
     ] {
         let found = route_findings(&routes(&[route]));
         assert!(found.contains("routes[0].to") && found.ends_with(expected), "{route}\n{found}");
+    }
+}
+
+#[test]
+fn any_pair_of_ends_makes_a_route() {
+    let ends = ["{nsq: {topic: t}}", "{amqp: {queue: q}}"];
+    let to = ["{nsq: {topic: u}}", "{amqp: {broker: backup, exchange: '', routing_key: q}}"];
+    for mode in ["direct", "queued"] {
+        for (from, to) in ends.iter().flat_map(|from| to.map(|to| (from, to))) {
+            let route = format!("{{name: a, mode: {mode}, from: {from}, to: {to}}}");
+            let found = route_findings(&routes(&[&route]));
+            let needs_channel = mode == "direct" && from.contains("amqp") && to.contains("nsq");
+            assert_eq!(found.contains("the key \"channel\" is missing"), needs_channel, "{found}");
+            assert!(needs_channel || found.is_empty(), "{route}\n{found}");
+        }
     }
 }
 
@@ -155,11 +166,29 @@ fn assert_circle(list: &[String], verdict: Option<&str>) {
     let found = route_findings(&routes(&list));
     match verdict {
         Some(word) => {
-            let words = format!("].to: messages {word} go round for ever: the route \"out-");
+            let words = format!("].to: messages {word} go round for ever: \"");
             assert!(found.contains(&words), "{list:?}\n{found}");
         }
         None => assert_eq!(found, "", "{list:?}"),
     }
+}
+
+#[test]
+fn circles_of_topics_alone_and_of_queues_alone() {
+    let topics = |from, to| {
+        format!(
+            "{{name: {from}-{to}, mode: direct, from: {{nsq: {{topic: {from}}}}}, to: {{nsq: {{topic: {to}}}}}}}"
+        )
+    };
+    assert_circle(&[topics("t", "u"), topics("u", "v")], None);
+    assert_circle(&[topics("t", "u"), topics("u", "v"), topics("v", "t")], Some("would"));
+    let queues = |from, to| {
+        format!(
+            "{{name: {from}-{to}, mode: queued, from: {{amqp: {{queue: {from}}}}}, to: {{amqp: {{exchange: '', routing_key: {to}}}}}}}"
+        )
+    };
+    assert_circle(&[queues("p", "q")], None);
+    assert_circle(&[queues("p", "q"), queues("q", "p")], Some("would"));
 }
 
 #[test]
@@ -199,14 +228,27 @@ fn circles_over_declared_bindings() {
 }
 
 #[test]
-fn what_has_no_effect_on_a_queued_route_from_rabbitmq_is_refused() {
-    let route = |option: &str| {
-        let ends = "mode: queued, from: {amqp: {queue: q}}, to: {nsq: {topic: t}}";
+fn what_has_no_effect_is_refused() {
+    let route = |mode: &str, to: &str, option: &str| {
+        let ends =
+            format!("mode: {mode}, from: {{amqp: {{queue: q}}}}, to: {{nsq: {{topic: t{to}}}}}");
         route_findings(&routes(&[&format!("{{name: a, {ends}, {option}}}")]))
     };
-    let retry = route("retry: {max_attempts: 2}");
-    assert!(retry.contains("what a consumer requeues is delivered again"), "{retry}");
-    let dead = route("dead_letter: {nsq: {topic: d}}");
-    assert!(dead.contains("cannot be one of another topic either"), "{dead}");
-    assert_eq!(route("dead_letter: drop"), "");
+    for option in ["retry: {max_attempts: 2}", "dead_letter: drop", "ordered: true"] {
+        assert_eq!(route("queued", "", option), "", "{option}");
+        let found = route("direct", ", channel: c", option);
+        assert!(found.contains("only queued routes have it"), "{found}");
+    }
+    for option in ["window: {messages: 2}", "publish_timeout: 1s"] {
+        let found = route("direct", ", channel: c", option);
+        assert!(found.contains("nothing waits for confirms here"), "{found}");
+    }
+}
+
+#[test]
+fn a_queue_is_not_emptied_into_a_node_that_keeps_nothing() {
+    let node = "brokers: { default: { uri: amqp://h } }\nbridges: routes\n";
+    let route = "{name: a, mode: queued, from: {amqp: {queue: q}}, to: {nsq: {topic: t}}}";
+    let folder = Folder::new().with("leveret.yaml", node).with("routes/r.yaml", routes(&[route]));
+    assert!(folder.findings().contains("needs nsqd.data_path"), "{}", folder.findings());
 }

@@ -259,7 +259,7 @@ async fn a_draining_node_refuses_publishes_and_ends_when_it_is_empty() {
     assert!(matches!(topic.publish(body(), &Arc::default()), Err(PublishError::Draining)));
     let deferred = topic.publish_deferred(b"3", Duration::from_secs(1), &Arc::default());
     assert!(matches!(deferred, Err(PublishError::Draining)));
-    assert!(topic.publish_inside(body(), &Arc::default()).is_ok(), "dead letters still pass");
+    assert!(topic.publish_inside(body(), &Arc::default(), None).is_ok(), "dead letters still pass");
     let waiting = Arc::clone(&engine);
     let drained = crate::task::spawn("drained", async move { waiting.drained().await });
     for left in [2, 1, 0] {

@@ -175,7 +175,7 @@ impl Channel {
             })
         });
         let body = wrapped.as_deref().unwrap_or(&dead.body);
-        let accepted = target.publish_inside(std::iter::once(body), signal)?;
+        let accepted = target.publish_inside(std::iter::once(body), signal, None)?;
         target.wake();
         Ok(accepted)
     }

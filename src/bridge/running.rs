@@ -1,0 +1,292 @@
+//! One route, running: its tasks, and how they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::amqp::consumer::{Consuming, Settlements};
+use super::amqp::link::Role;
+use super::amqp::source::{Inflow, QueueSource};
+use super::links::LinkKey;
+use super::message::{Message, Provenance, Settle};
+use super::nsq::arrivals::Feeder;
+use super::nsq::ingress::Producers;
+use super::nsq::queue::Queue;
+use super::phase::Phase;
+use super::route::{
+    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, Source, Target,
+};
+use super::runner::{self, Pace, Runner};
+use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
+use super::sinks::{Shared, SinkOptions, Sinks};
+use super::status::Status;
+use crate::engine::Ingress;
+use crate::limit::{LimitOptions, Limiter};
+
+/// See the module's description.
+pub(super) struct Running {
+    pub(super) route: Route,
+    pub(super) status: Arc<Status>,
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    tasks: JoinSet<()>,
+    /// Fails what producers have waited for too long; it outlives the rest.
+    expiry: JoinSet<()>,
+    /// The producers whose publishes go to the target.
+    producers: Option<Arc<Producers>>,
+    /// The connections that it needs.
+    used: Vec<LinkKey>,
+}
+
+impl Running {
+    /// Starts `route`. If it cannot run, its status says so.
+    pub(super) fn start(route: &Route, shared: &Arc<Shared>) -> Self {
+        let mut running = Self {
+            route: route.clone(),
+            status: Status::new(route.clone()),
+            shared: Arc::clone(shared),
+            phase: watch::Sender::new(Phase::Running),
+            tasks: JoinSet::new(),
+            expiry: JoinSet::new(),
+            producers: None,
+            used: Vec::new(),
+        };
+        let started = match &route.flow {
+            Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
+            Flow::Channel { from, to } => running.channel(from, to),
+            Flow::Move(moving) => running.moving(moving),
+        };
+        if started.is_none() {
+            // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
+            running.status.failed("its broker is not configured");
+        }
+        running
+    }
+
+    /// The connections that it needs.
+    pub(super) fn used(&self) -> &[LinkKey] {
+        &self.used
+    }
+
+    /// The route's limiter, whose times its status shows.
+    fn limiter(&self) -> Option<(Limiter, LimitOptions)> {
+        let rates = self.route.limit.map(|limit| limit.rates)?;
+        let limiter = Limiter::new(&rates);
+        self.status.set_throttle(limiter.throttle());
+        Some((limiter, rates))
+    }
+
+    fn sink(
+        &mut self,
+        target: &Target,
+        options: SinkOptions,
+    ) -> Option<mpsc::Sender<Vec<Message>>> {
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        sinks.make(target, options)
+    }
+
+    fn ingress(&mut self, topic: &str, to: &Target, publish: PublishOptions) -> Option<()> {
+        let (limiter, rates) = self.limiter().unzip();
+        let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
+        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+        let outbox = self.sink(
+            to,
+            SinkOptions {
+                from: Provenance {
+                    topic: topic.to_owned(),
+                    channel: String::new(),
+                    text: self.route.from_text(),
+                },
+                publish,
+                settle: Arc::clone(&producers) as Arc<dyn Settle>,
+                phase: None,
+            },
+        )?;
+        let runner = Runner {
+            source: runner::Source::Producers(Arc::clone(&producers)),
+            settler: None,
+            limiter: waiting,
+            pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
+            outbox,
+            phase: self.phase.subscribe(),
+        };
+        self.tasks.spawn(runner.run());
+        let expiring = Arc::clone(&producers);
+        self.expiry.spawn(async move { expiring.expire().await });
+        let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
+        self.shared.engine.set_ingress(topic, Some(ingress));
+        self.producers = Some(producers);
+        Some(())
+    }
+
+    fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
+        let settlements = Arc::<Settlements>::default();
+        let rates = self.route.limit.map(|limit| limit.rates);
+        let feeder = Feeder::new(
+            Arc::clone(&self.shared.engine),
+            to.clone(),
+            Arc::clone(&self.status),
+            Arc::clone(&settlements),
+            rates.as_ref(),
+            (self.shared.max_msg_size, self.phase.subscribe()),
+        );
+        self.consume(from, settlements, feeder)
+    }
+
+    fn consume<A>(
+        &mut self,
+        from: &AmqpSource,
+        settlements: Arc<Settlements>,
+        arrivals: A,
+    ) -> Option<()>
+    where
+        A: super::amqp::consumer::Arrivals + 'static,
+    {
+        let link = self.shared.links.link(&from.broker, Role::Consume)?;
+        self.used.push((from.broker.clone(), Role::Consume));
+        let status = Arc::clone(&self.status);
+        let consuming = Consuming { link, from: from.clone(), status, settlements, arrivals };
+        self.tasks.spawn(consuming.run(self.phase.subscribe()));
+        Some(())
+    }
+
+    fn moving(&mut self, moving: &Move) -> Option<()> {
+        let is_memory_only = self.shared.engine.journal().is_none();
+        if is_memory_only
+            && matches!((&moving.from, &moving.to), (Source::Amqp(_), Target::Topic { .. }))
+        {
+            self.status.failed(
+                "what is acked at the broker is to be kept here, which needs nsqd.data_path",
+            );
+            return Some(());
+        }
+        let (limiter, rates) = self.limiter().unzip();
+        let (source, origin, from) = self.source(moving)?;
+        let settler = self.settler(moving, origin, &from)?;
+        let outbox = self.sink(
+            &moving.to,
+            SinkOptions {
+                from,
+                publish: moving.publish,
+                settle: Arc::new(Verdicts(Arc::clone(&settler))),
+                phase: Some(self.phase.subscribe()),
+            },
+        )?;
+        let runner = Runner {
+            source,
+            settler: Some(settler),
+            limiter,
+            pace: Pace::of(rates.as_ref()),
+            outbox,
+            phase: self.phase.subscribe(),
+        };
+        self.tasks.spawn(runner.run());
+        Some(())
+    }
+
+    /// The source, who settles at it, and how it is called.
+    fn source(&mut self, moving: &Move) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
+        let text = moving.from.to_string();
+        match &moving.from {
+            Source::Nsq(from) => {
+                let NsqChannel { topic, channel } = from.clone();
+                let engine = Arc::clone(&self.shared.engine);
+                let window = moving.publish.window.messages;
+                let queue = Queue::new(engine, from.clone(), window, Arc::clone(&self.status));
+                queue.subscribe();
+                let origin = Arc::clone(&queue) as Arc<dyn Origin>;
+                Some((runner::Source::Channel(queue), origin, Provenance { topic, channel, text }))
+            }
+            Source::Amqp(from) => {
+                let settlements = Arc::<Settlements>::default();
+                let source = QueueSource::new(Arc::clone(&settlements));
+                let phase = self.phase.subscribe();
+                self.consume(from, settlements, Inflow { source: Arc::clone(&source), phase })?;
+                let origin = Arc::clone(&source) as Arc<dyn Origin>;
+                let (topic, channel) = (from.queue.clone(), String::new());
+                Some((runner::Source::Queue(source), origin, Provenance { topic, channel, text }))
+            }
+        }
+    }
+
+    /// Who decides on refused messages, and the sink of dead letters if there is one.
+    fn settler(
+        &mut self,
+        moving: &Move,
+        origin: Arc<dyn Origin>,
+        from: &Provenance,
+    ) -> Option<Arc<Settler>> {
+        let settler =
+            |dead, status| Settler::new(origin, moving.retry, dead, moving.ordered, status);
+        let status = Arc::clone(&self.status);
+        let target = match &moving.dead_letter {
+            DeadLetter::Stop => return Some(settler(Dead::Stop, status)),
+            DeadLetter::Drop => return Some(settler(Dead::Drop, status)),
+            DeadLetter::To(target) => target,
+        };
+        let settle = DeadLetters::new();
+        let sink = self.sink(
+            target,
+            SinkOptions {
+                from: from.clone(),
+                publish: moving.publish,
+                settle: Arc::clone(&settle) as Arc<dyn Settle>,
+                phase: Some(self.phase.subscribe()),
+            },
+        )?;
+        let settler = settler(Dead::Sink(sink), status);
+        settle.belong_to(&settler);
+        Some(settler)
+    }
+
+    /// Has it take nothing more, or go on.
+    pub(super) fn pause(&self, is_paused: bool) {
+        self.status.set_paused(is_paused);
+        let phase = if is_paused { Phase::Paused } else { Phase::Running };
+        self.phase.send_if_modified(|now| {
+            let changes = *now != Phase::Stopping && *now != phase;
+            if changes {
+                *now = phase;
+            }
+            changes
+        });
+    }
+
+    /// Takes nothing more, settles what it can within `limit`, and leaves the rest to be redelivered. A topic whose
+    /// publishes went to the target refuses them from now on, until somebody else takes them.
+    pub(super) async fn stop(mut self, limit: Duration) {
+        self.phase.send_replace(Phase::Stopping);
+        if let Some(producers) = &self.producers {
+            producers.close();
+        }
+        let settled = timeout(limit, join_all(&mut self.tasks)).await.is_ok();
+        if !settled {
+            let route = &self.route.name;
+            tracing::warn!(route, "did not settle everything in time; the rest is redelivered");
+            if let Some(producers) = &self.producers {
+                producers.abandon();
+            }
+            self.tasks.shutdown().await;
+        }
+        self.expiry.shutdown().await;
+    }
+}
+
+async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a route's task failed");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Makes the sinks of a route, as its targets ask for.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::amqp::link::Role;
+use super::amqp::publisher::{Publisher, Publishing};
+use super::links::{LinkKey, Links};
+use super::message::{Message, Provenance, Settle};
+use super::nsq::topic_sink::TopicSink;
+use super::phase::Phase;
+use super::route::{PublishOptions, Target};
+use super::status::Status;
+use crate::engine::Engine;
+
+/// Portions that may wait for a sink's window.
+const OUTBOX: usize = 4;
+
+/// What all routes of a node share.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) links: Links,
+    /// What an NSQ message may have, in bytes.
+    pub(super) max_msg_size: u64,
+}
+
+/// How a sink is to work.
+#[derive(Clone)]
+pub(super) struct SinkOptions {
+    pub(super) from: Provenance,
+    pub(super) publish: PublishOptions,
+    pub(super) settle: Arc<dyn Settle>,
+    /// The route's phase, if its source still has what the sink holds: nothing need be waited for then when it stops.
+    pub(super) phase: Option<watch::Receiver<Phase>>,
+}
+
+/// Makes the sinks of one route.
+pub(super) struct Sinks<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) status: &'a Arc<Status>,
+    pub(super) tasks: &'a mut JoinSet<()>,
+    /// The connections that the route needs.
+    pub(super) used: &'a mut Vec<LinkKey>,
+}
+
+impl Sinks<'_> {
+    /// Starts a sink; `None` if its broker is not configured. It ends when the sender is dropped and all is settled.
+    pub(super) fn make(
+        &mut self,
+        target: &Target,
+        options: SinkOptions,
+    ) -> Option<mpsc::Sender<Vec<Message>>> {
+        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let SinkOptions { from, publish, settle, phase } = options;
+        let status = Arc::clone(self.status);
+        match target {
+            Target::Amqp(to) => {
+                let link = self.shared.links.link(&to.broker, Role::Publish)?;
+                self.used.push((to.broker.clone(), Role::Publish));
+                let publishing = Publishing {
+                    link,
+                    from,
+                    to: to.clone(),
+                    options: publish,
+                    status,
+                    settle,
+                    phase,
+                };
+                self.tasks.spawn(Publisher::new(publishing).run(inbox));
+            }
+            Target::Topic { topic } => {
+                let sink = TopicSink {
+                    engine: Arc::clone(&self.shared.engine),
+                    topic: topic.clone(),
+                    from,
+                    max_msg_size: self.shared.max_msg_size,
+                    window: publish.window,
+                    status,
+                    settle,
+                };
+                self.tasks.spawn(sink.run(inbox));
+            }
+        }
+        Some(outbox)
+    }
+}
