@@ -310,7 +310,7 @@ fn declarable(what: &str, name: &str, spot: &Spot, report: &mut Report) {
     report.error(spot, message);
 }
 
-fn template(field: &Field<'_>, report: &mut Report) -> Option<Template> {
+pub(super) fn template(field: &Field<'_>, report: &mut Report) -> Option<Template> {
     let text = field.text(report)?;
     let error = match Template::parse(&text) {
         Ok(template) => return Some(template),

@@ -3,7 +3,7 @@
 //! [`load`] reads the node's file and every route file in the folder that it names, and returns either everything or
 //! all errors at once. The way through: `tree` makes a document whose every key and value knows its place;
 //! `section` takes it apart key by key, so that unknown keys, wrong types, units and words are reported where they
-//! stand; `node_file`, `route_file`, `route_options` and `endpoints` say which keys there are; `validate` and `loops`
+//! stand; `node_file`, `route_file`, `route_options`, `split_file` and `endpoints` say which keys there are; `validate` and `loops`
 //! check what only shows when all routes are seen together.
 //!
 //! What is not supported is an unknown key, never silently accepted. Nobody below this module reads it: it fills the
@@ -21,6 +21,7 @@ mod route_options;
 mod section;
 mod secure;
 mod secure_file;
+mod split_file;
 mod suggest;
 mod topics_file;
 mod tree;

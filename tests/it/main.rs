@@ -37,6 +37,8 @@ mod policies;
 mod recovery;
 mod replay;
 mod routes_deliver;
+mod routes_move;
 mod routes_publish;
+mod routes_split;
 mod tls;
 mod unix_sockets;
