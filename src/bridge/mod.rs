@@ -6,6 +6,7 @@
 //! | [`supervisor`], `running` | starts all routes and stops them; one route |
 //! | `links` | the connections to brokers that routes share |
 //! | `runner` | a flow: source, limit, sink |
+//! | `shaper` | what a message is sent as: filter, envelope, properties, address |
 //! | `sinks` | makes the sinks that a route asks for |
 //! | `split` | sinks that hand on to two others: tee and share |
 //! | `settler` | what becomes of a message after its sink has spoken |
@@ -27,6 +28,7 @@ pub mod route;
 mod runner;
 mod running;
 mod settler;
+mod shaper;
 mod sinks;
 mod split;
 mod status;

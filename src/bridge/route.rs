@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::transform::Template;
+use super::transform::{Template, Transform};
 use crate::limit::LimitOptions;
 
 /// A named flow of messages from one endpoint to another.
@@ -21,6 +21,8 @@ pub struct Route {
     pub flow: Flow,
     /// How fast it may go; `None` if not limited.
     pub limit: Option<RouteLimit>,
+    /// Which messages it takes, and what it changes of them.
+    pub transform: Transform,
 }
 
 /// Where messages come from and go to, and who answers for them in between.

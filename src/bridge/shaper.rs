@@ -2,22 +2,26 @@
 //!
 //! The message itself is kept as it came, for its next attempt or its dead letter; what it is sent as is a [`Shaped`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::envelope::message as envelope;
 use super::message::{Message, Provenance, Refusal, RefusalKind};
 use super::properties::Properties;
-use super::route::{Flow, Route, Source, Target};
-use super::transform::{Envelope, MessageView, Needs, Template, Transform};
+use super::route::{DeadLetter, Route, Target};
+use super::transform::{Envelope, MessageView, Needs, Template, Transform, TransformError};
 
 /// What a message is sent as.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Shaped {
     /// Its body, if it is another one.
     pub(super) body: Option<Bytes>,
+    /// Whether the body was taken out of an envelope.
+    pub(super) is_opened: bool,
     /// Its properties, if it has some.
     pub(super) properties: Option<Properties>,
-    /// Exchange and routing key, if it goes to a broker.
+    /// Exchange and routing key, if it goes to one place, at a broker.
     pub(super) address: Option<(String, String)>,
 }
 
@@ -55,7 +59,7 @@ pub(super) struct Shaper {
     wrapping: Wrapping,
     /// Whether properties get to where messages go.
     carries: bool,
-    /// Exchange and routing key, if messages go to a broker.
+    /// Exchange and routing key, if messages go to one place, at a broker.
     address: Option<(Template, Template)>,
     needs: Needs,
 }
@@ -64,25 +68,21 @@ impl Shaper {
     /// For a route whose messages come from `from`; `None` if they go on as they are.
     pub(super) fn new(route: &Route, from: &Provenance) -> Option<Self> {
         let from_broker = route.source().is_some();
-        let target = match &route.flow {
-            Flow::Ingress { to, .. } => Some(to),
-            Flow::Move(moving) => Some(&moving.to),
-            Flow::Channel { .. } => None,
-        };
         let rules = &route.transform;
-        let to = target.and_then(Target::amqp);
-        let wrapping = match (rules.envelope, from_broker, to) {
-            (Envelope::None, ..) => Wrapping::Leave,
-            (Envelope::Json, false, Some(_)) => Wrapping::Unwrap,
-            (Envelope::Json, ..) => Wrapping::Wrap,
+        let to_broker = leads_to_broker(route.target());
+        let wrapping = match (rules.envelope, from_broker) {
+            (Envelope::Json, true) => Wrapping::Wrap,
+            (Envelope::Json, false) => Wrapping::Unwrap,
+            (Envelope::None, _) => Wrapping::Leave,
         };
-        let carries = to.is_some() || wrapping == Wrapping::Wrap;
+        let carries = to_broker || wrapping == Wrapping::Wrap;
         let is_idle = rules.when.is_none()
             && wrapping == Wrapping::Leave
             && !(carries && (from_broker || rules.changes_properties()));
         if is_idle {
             return None;
         }
+        let to = route.target().and_then(Target::amqp);
         let address = to.map(|to| (to.exchange.clone(), to.routing_key.clone()));
         let mut needs = rules.needs();
         for template in address.iter().flat_map(|(exchange, key)| [exchange, key]) {
@@ -113,13 +113,12 @@ impl Shaper {
             Some((body, properties)) => (body.as_slice(), Some(properties)),
             None => (incoming.body, incoming.properties),
         };
-        let mut view =
-            MessageView::new(&self.from.topic, incoming.id, incoming.timestamp, body).with_needs(&self.needs);
+        let mut view = MessageView::new(&self.from.topic, incoming.id, incoming.timestamp, body)
+            .with_needs(&self.needs);
         view.channel = &self.from.channel;
         view.attempts = incoming.attempts;
         view.properties = came_with;
-        let failed =
-            |error: super::transform::TransformError| poison(RefusalKind::Transform, error.to_string());
+        let failed = |error: TransformError| poison(RefusalKind::Transform, error.to_string());
         if !self.rules.takes(&view).map_err(failed)? {
             return Err(Unsent::Filtered);
         }
@@ -135,6 +134,8 @@ impl Shaper {
         } else {
             None
         };
+        // Where it goes may depend on what it has become.
+        view.properties = properties.as_ref().or(came_with);
         let address = match &self.address {
             Some((exchange, key)) => {
                 let exchange = exchange.render(&view).map_err(failed)?.into_owned();
@@ -144,9 +145,12 @@ impl Shaper {
         };
         if self.wrapping == Wrapping::Wrap {
             let wrapped = envelope::wrap(body, &properties.unwrap_or_default());
-            return Ok(Shaped { body: Some(wrapped.into()), properties: None, address });
+            let body = Some(wrapped.into());
+            return Ok(Shaped { body, is_opened: false, properties: None, address });
         }
-        Ok(Shaped { body: opened.map(|(body, _)| body.into()), properties, address })
+        let is_opened = opened.is_some();
+        let body = opened.map(|(body, _)| body.into());
+        Ok(Shaped { body, is_opened, properties, address })
     }
 
     /// Shapes a batch: those to be sent, and the others.
@@ -163,7 +167,7 @@ impl Shaper {
             });
             match shaped {
                 Ok(shaped) => {
-                    message.shaped = Some(Box::new(shaped));
+                    message.shaped = Some(Arc::new(shaped));
                     sent.push(message);
                 }
                 Err(why) => unsent.push((message, why)),
@@ -173,15 +177,24 @@ impl Shaper {
     }
 }
 
+/// Whether some of what goes to `target` comes to a broker.
+fn leads_to_broker(target: Option<&Target>) -> bool {
+    target.is_some_and(|target| target.places().into_iter().any(|place| place.amqp().is_some()))
+}
+
 /// Whether a route has a use for what its broker says of its messages.
 pub(super) fn reads_properties(route: &Route) -> bool {
-    let to_broker = |moving: &super::route::Move| moving.to.amqp().is_some();
-    let dead_to_broker = matches!(
-        route.dead_letter(),
-        Some(super::route::DeadLetter::To(target)) if target.amqp().is_some()
-    );
-    dead_to_broker
+    let dead = match route.dead_letter() {
+        Some(DeadLetter::To(target)) => Some(&**target),
+        Some(DeadLetter::Stop | DeadLetter::Drop) | None => None,
+    };
+    let templates = route.target().into_iter().flat_map(Target::places).any(|place| match place {
+        Target::Topic { topic } => topic.constant().is_none(),
+        _ => false,
+    });
+    leads_to_broker(route.target())
+        || leads_to_broker(dead)
+        || templates
         || route.transform.when.is_some()
         || route.transform.envelope == Envelope::Json
-        || matches!(&route.flow, Flow::Move(moving) if matches!(moving.from, Source::Amqp(_)) && to_broker(moving))
 }

@@ -260,6 +260,7 @@ mod node_errors;
 mod route_errors;
 mod route_rules;
 mod topics;
+mod transforms;
 
 /// Reads `text` as a route file and as a node's file; only a panic or a hang can fail.
 fn read_both(text: &str) {
@@ -323,6 +324,8 @@ fn the_documentation_has_every_key() {
         (routes, "## to.amqp", endpoints::AMQP_TARGET),
         (routes, "## to.amqp.declare", endpoints::TARGET_DECLARE),
         (routes, "### to.amqp.declare.queues", endpoints::TARGET_QUEUE),
+        (routes, "## transform", transform_file::TRANSFORM),
+        (routes, "### transform.set and transform.remove", transform_file::CHANGES),
         (routes, "## limit", route_options::LIMIT),
         (routes, "## window", route_options::WINDOW),
         (routes, "## retry", route_options::RETRY),

@@ -19,13 +19,15 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::confirms::{Confirms, Verdict};
 use super::link::{Link, Up, backoff, up_or_say};
+use super::properties::to_amqp;
 use super::{errors, topology};
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::phase::{self, Phase};
+use crate::bridge::properties::Unsendable;
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
 use crate::bridge::timing::jittered;
-use crate::bridge::transform::{MessageView, TransformError};
+use crate::bridge::transform::{Needs, TransformError};
 use crate::clock::{self, Instant};
 use crate::names::MessageId;
 
@@ -126,11 +128,19 @@ pub(in crate::bridge) struct Publisher {
     confirms: Confirms,
     /// Something was confirmed since the channel was opened.
     has_confirmed: bool,
+    /// What the target's templates look at.
+    needs: Needs,
+    /// The connection's frame size in bytes.
+    frame_max: u32,
 }
 
 impl Publisher {
     pub(in crate::bridge) fn new(with: Publishing) -> Self {
+        let mut needs = with.to.exchange.needs();
+        needs.merge(&with.to.routing_key.needs());
         Self {
+            needs,
+            frame_max: 0,
             with,
             queue: VecDeque::new(),
             window: VecDeque::new(),
@@ -148,6 +158,7 @@ impl Publisher {
             let Some(up) = self.wait_for_link(&mut inbox).await else { return };
             let broken = match self.with.open(&up).await {
                 Ok(channel) => {
+                    self.frame_max = up.connection.configuration().frame_max();
                     self.with.status.running();
                     match self.serve(&up, &channel, &mut inbox).await {
                         Some(broken) => broken,
@@ -296,7 +307,7 @@ impl Publisher {
                         }
                         Poll::Pending => Stage::Sending(sending),
                     };
-                    self.window_bytes += message.body.len() as u64;
+                    self.window_bytes += message.sent_body().len() as u64;
                     let id = message.id;
                     self.window.push_back(Sent { message: Some(message), id, stage, at: now });
                 }
@@ -308,7 +319,8 @@ impl Publisher {
 
     /// Works out where a message goes and how.
     fn prepare(&self, channel: &Channel, message: &Message) -> Result<Sending, Refusal> {
-        let size = message.body.len() as u64;
+        let body = message.sent_body();
+        let size = body.len() as u64;
         let limit = self.with.link.broker().max_message_size;
         if size > limit {
             let reason =
@@ -317,54 +329,84 @@ impl Publisher {
         }
         let id = message.id.to_string();
         let target = &self.with.to;
-        let from = &self.with.from;
-        let mut view = MessageView::new(&from.topic, &id, message.timestamp, &message.body);
-        view.channel = &from.channel;
-        view.attempts = message.attempts;
-        let refused =
-            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
-        let exchange = ShortString::from(&*target.exchange.render(&view).map_err(refused)?);
-        let routing_key = ShortString::from(&*target.routing_key.render(&view).map_err(refused)?);
-        let properties = self.properties(target, message, &id);
-        let (channel, body) = (channel.clone(), message.body.clone());
+        let (exchange, routing_key) = self.address(message, &id)?;
+        let properties = self.properties(target, message, &id)?;
+        let (channel, body) = (channel.clone(), body.clone());
         Ok(Box::pin(async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         }))
     }
 
-    fn properties(&self, target: &AmqpTarget, message: &Message, id: &str) -> BasicProperties {
-        let own = || format!("{}:{id}", self.with.from.topic).into();
-        let message_id = message.message_id.as_deref().map_or_else(own, ShortString::from);
-        let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
-        let mut properties = BasicProperties::default()
-            .with_delivery_mode(if target.persistent { 2 } else { 1 })
-            .with_message_id(message_id)
-            .with_timestamp(seconds);
+    /// The exchange and the routing key.
+    fn address(&self, message: &Message, id: &str) -> Result<(ShortString, ShortString), Refusal> {
+        if let Some((exchange, key)) = message.shaped().and_then(|shaped| shaped.address.as_ref()) {
+            return Ok((exchange.as_str().into(), key.as_str().into()));
+        }
+        let refused =
+            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
+        let view = message.view(&self.with.from, id).with_needs(&self.needs);
+        let exchange = self.with.to.exchange.render(&view).map_err(refused)?;
+        let routing_key = self.with.to.routing_key.render(&view).map_err(refused)?;
+        Ok(((&*exchange).into(), (&*routing_key).into()))
+    }
+
+    /// What the message says of itself, and what it does not say.
+    fn properties(
+        &self,
+        target: &AmqpTarget,
+        message: &Message,
+        id: &str,
+    ) -> Result<BasicProperties, Refusal> {
+        let own = message.sent_properties();
+        if let Some(own) = own {
+            let refused = |error: Unsendable| Refusal::new(RefusalKind::Invalid, error.to_string());
+            own.check(self.frame_max).map_err(refused)?;
+        }
+        let mut properties = own.map(to_amqp).unwrap_or_default();
+        let foreign = match own {
+            Some(own) => own.message_id.as_deref(),
+            None => message.message_id.as_deref(),
+        };
+        let message_id = match foreign {
+            Some(foreign) => foreign.into(),
+            None => format!("{}:{id}", self.with.from.topic).into(),
+        };
+        properties = properties.with_message_id(message_id);
+        if properties.delivery_mode().is_none() {
+            properties = properties.with_delivery_mode(if target.persistent { 2 } else { 1 });
+        }
+        if properties.timestamp().is_none() {
+            let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
+            properties = properties.with_timestamp(seconds);
+        }
         if let Some(content_type) = &target.content_type {
             properties = properties.with_content_type(content_type.as_str().into());
         }
-        let mut headers = match &message.dead {
-            Some(refusal) => self.dead_letter_headers(message, refusal),
-            None => FieldTable::default(),
-        };
+        let mut headers = properties.headers().clone().unwrap_or_default();
+        if let Some(refusal) = &message.dead {
+            self.add_dead_letter_headers(&mut headers, message, refusal);
+        }
         // A message_id that is not ours says nothing of which message a return is about.
-        if message.message_id.is_some() {
+        if foreign.is_some() {
             headers.insert(ID_HEADER.into(), AMQPValue::LongString(id.into()));
         }
-        if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
+        Ok(if headers.inner().is_empty() { properties } else { properties.with_headers(headers) })
     }
 
-    fn dead_letter_headers(&self, message: &Message, refusal: &Refusal) -> FieldTable {
+    fn add_dead_letter_headers(
+        &self,
+        headers: &mut FieldTable,
+        message: &Message,
+        refusal: &Refusal,
+    ) {
         let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut headers = FieldTable::default();
         headers.insert("x-leveret-route".into(), text(&self.with.status.name));
         headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
         headers.insert("x-leveret-error".into(), text(&refusal.reason));
         headers.insert("x-leveret-origin".into(), text(&self.with.from.text));
         headers.insert("x-leveret-attempts".into(), AMQPValue::LongUInt(message.attempts.into()));
         headers.insert("x-leveret-first-seen".into(), AMQPValue::LongLongInt(message.timestamp));
-        headers
     }
 
     /// Collects all confirms that lapin has resolved, `first` among them. Looks until it finds no new one: only then is
@@ -388,7 +430,7 @@ impl Publisher {
             if matches!(sent.stage, Stage::Resolved)
                 && let Some(message) = sent.message.take()
             {
-                self.window_bytes -= message.body.len() as u64;
+                self.window_bytes -= message.sent_body().len() as u64;
                 self.uncertain.insert(sent.id, message);
             }
         }

@@ -29,8 +29,10 @@ pub const SHORT_LEN_MAX: usize = 255;
 /// What a header frame has around the properties: 8 bytes of a frame, 12 of the class, the weight and the body's size.
 const FRAME_OVERHEAD: usize = 20;
 
-/// What a queue tells of its own deliveries. It says nothing to the next queue, and would be taken for that one's count.
-pub const OF_THE_QUEUE: [&str; 3] = ["x-acquired-count", "x-delivery-count", "x-stream-offset"];
+/// What a queue tells of its own deliveries, and a route of its own publishes. It says nothing to whoever is next, and
+/// would be taken for what that one says.
+pub const OF_THE_LAST: [&str; 4] =
+    ["x-acquired-count", "x-delivery-count", "x-leveret-id", "x-stream-offset"];
 
 /// Headers, or a table inside of one: names of at most [`SHORT_LEN_MAX`] bytes.
 pub type Table = BTreeMap<String, Value>;
@@ -241,8 +243,8 @@ impl Properties {
         self.headers.get(HOPS_HEADER).and_then(Value::as_i64).unwrap_or(0).max(0)
     }
 
-    /// Makes these the properties of a message that goes on by `route`: counts the route, and leaves out what its queue
-    /// said of it.
+    /// Makes these the properties of a message that goes on by `route`: counts the route, and leaves out what its last
+    /// queue and route said of it.
     ///
     /// # Errors
     /// [`TooManyHops`] if it has been through `max` routes already.
@@ -251,7 +253,7 @@ impl Properties {
         if hops >= i64::from(max) {
             return Err(TooManyHops { hops, max });
         }
-        for name in OF_THE_QUEUE {
+        for name in OF_THE_LAST {
             self.headers.remove(name);
         }
         // Below `max`, so it fits; the type is the one that every client reads.

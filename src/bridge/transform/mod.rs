@@ -9,6 +9,7 @@
 mod condition;
 mod paths;
 mod program;
+mod rules;
 mod source;
 mod template;
 mod values;
@@ -17,8 +18,11 @@ mod view;
 mod ways_tests;
 
 pub use condition::Condition;
+pub use rules::{Envelope, HEADER_LEN_MAX, HeaderPattern, OWN_HEADERS, Transform};
 pub use template::{RESULT_LEN_MAX, Template};
 pub use view::{MessageView, Needs, VARIABLES};
+
+use super::properties::PropertyError;
 
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +81,9 @@ pub enum TransformError {
         /// What failed.
         reason: String,
     },
+    /// The result is not what the property can be.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
     /// The result is too long.
     #[error("template \"{template}\" gives {len} bytes, AMQP allows {max}")]
     TooLong {

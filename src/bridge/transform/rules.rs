@@ -115,7 +115,8 @@ impl Transform {
             properties.remove(*property);
         }
         if self.nsq_headers {
-            let mut set = |name: &str, value: Value| properties.headers.insert(name.to_owned(), value);
+            let mut set =
+                |name: &str, value: Value| properties.headers.insert(name.to_owned(), value);
             set("x-nsq-topic", message.topic.into());
             set("x-nsq-id", message.id.into());
             set("x-nsq-attempts", Value::I32(message.attempts.into()));
@@ -173,7 +174,8 @@ mod tests {
         let mut message = MessageView::new("orders", "ab", 7, body).with_needs(&needs);
         message.properties = Some(&properties);
         let changed = transform.change(&message).unwrap();
-        let headers: Vec<_> = changed.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let headers: Vec<_> =
+            changed.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let (z, b, region) = (Value::I16(1), "2".into(), "eu".into());
         assert_eq!(headers, [("region", &region), ("x-b", &b), ("z", &z)]);
         assert_eq!(changed.app_id.as_deref(), Some("was old"));

@@ -81,6 +81,7 @@ fn words(result: Result<String, TransformError>) -> Result<String, &'static str>
         TransformError::BodyNotJson { .. } => "not json",
         TransformError::Render { .. } => "render",
         TransformError::TooLong { .. } => "too long",
+        TransformError::Property(_) => "property",
     })
 }
 
