@@ -50,7 +50,7 @@ pub(super) enum End<A> {
 pub(super) struct NsqEnd {
     pub(super) topic: String,
     /// Where the topic is given, if it is a template: only a route's target may depend on the message.
-    pub(super) template: Option<Spot>,
+    pub(super) template: Option<Box<Spot>>,
     pub(super) channel: Option<(String, Spot)>,
     pub(super) spot: Spot,
 }
@@ -102,7 +102,7 @@ pub(super) fn nsq(field: &Field<'_>, report: &mut Report) -> Option<NsqEnd> {
     };
     Some(NsqEnd {
         topic,
-        template: is_template.then_some(field.spot),
+        template: is_template.then(|| Box::new(field.spot)),
         // A channel that is there and wrong was reported; it must not look like one that is not there.
         channel: match channel {
             Some(channel) => Some(channel?),

@@ -157,8 +157,8 @@ impl Program {
                 }
                 Part::Field { variable, path, at, expression } => (variable, path, at, expression),
             };
-            let paths = self.uses.get(*at).map(|(_, paths)| paths);
-            let mut value = self.value(*variable, paths.unwrap_or(&Paths::default()), message)?;
+            let Some((_, paths)) = self.uses.get(*at) else { continue };
+            let mut value = self.value(*variable, paths, message)?;
             let wrong = |reason: &str| TransformError::Render {
                 template: source.to_owned(),
                 reason: format!("{expression}: {reason}"),

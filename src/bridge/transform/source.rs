@@ -156,11 +156,10 @@ pub(super) fn asks_for_body(code: &str) -> bool {
     let is_body =
         |at: usize| words.get(at) == Some(&"body") && words.get(at.wrapping_sub(1)) != Some(&".");
     (0..words.len()).filter(|at| is_body(*at)).any(|at| {
-        match (words.get(at + 1), words.get(at + 2), words.get(at + 3)) {
-            (Some(&"is"), Some(&"defined" | &"undefined"), _) => true,
-            (Some(&"is"), Some(&"not"), Some(&"defined" | &"undefined")) => true,
-            _ => false,
-        }
+        matches!(
+            words.get(at + 1..).unwrap_or_default(),
+            ["is", "defined" | "undefined", ..] | ["is", "not", "defined" | "undefined", ..]
+        )
     })
 }
 
