@@ -1,7 +1,11 @@
 //! Reads the two ends of a route, and what is to be declared on the broker for them.
 
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::Keys;
+use super::keys::endpoints::{
+    AMQP_SOURCE, AMQP_TARGET, NSQ, SOURCE_BINDING, SOURCE_DECLARE, TARGET_DECLARE, TARGET_QUEUE,
+};
+use super::section::{Field, Section};
 use super::transform_file::template_within;
 use super::tree::Kind;
 use crate::bridge::broker::BrokerOptions;
@@ -10,23 +14,6 @@ use crate::bridge::route::{
     Topology,
 };
 use crate::bridge::transform::{RESULT_LEN_MAX, Template};
-
-pub(super) const ENDPOINT: &Keys = &["amqp", "nsq"];
-
-pub(super) const NSQ: &Keys = &["channel", "topic"];
-
-pub(super) const AMQP_SOURCE: &Keys = &["broker", "consumer_tag", "declare", "prefetch", "queue"];
-
-pub(super) const AMQP_TARGET: &Keys =
-    &["broker", "content_type", "declare", "exchange", "persistent", "routing_key"];
-
-pub(super) const SOURCE_DECLARE: &Keys = &["bindings", "type"];
-
-pub(super) const SOURCE_BINDING: &Keys = &["exchange", "exchange_type", "routing_key"];
-
-pub(super) const TARGET_DECLARE: &Keys = &["exchange_type", "queues"];
-
-pub(super) const TARGET_QUEUE: &Keys = &["name", "routing_keys", "type"];
 
 const EXCHANGE_KINDS: [(&str, ExchangeKind); 4] = [
     ("direct", ExchangeKind::Direct),
@@ -65,13 +52,14 @@ impl NsqEnd {
     }
 }
 
-/// Reads `from` or `to`: a mapping with exactly one of `nsq` and `amqp`.
+/// Reads `from` or `to`: a mapping with exactly one of `keys`.
 pub(super) fn end<A>(
     field: &Field<'_>,
+    keys: &Keys,
     report: &mut Report,
     amqp: impl FnOnce(&Field<'_>, &mut Report) -> Option<A>,
 ) -> Option<End<A>> {
-    let section = Section::open(field, ENDPOINT, report)?;
+    let section = Section::open(field, keys, report)?;
     match (section.get("nsq"), section.get("amqp")) {
         (Some(field), None) => nsq(&field, report).map(End::Nsq),
         (None, Some(field)) => amqp(&field, report).map(End::Amqp),

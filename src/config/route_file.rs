@@ -2,8 +2,10 @@
 
 use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
+use super::keys::endpoints::SOURCE;
+use super::keys::routes::{ROOT, ROUTE};
 use super::route_options::{self, Options};
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::route::{
@@ -12,23 +14,6 @@ use crate::bridge::route::{
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
-
-pub(super) const ROOT: &Keys = &["routes"];
-
-pub(super) const ROUTE: &Keys = &[
-    "dead_letter",
-    "from",
-    "limit",
-    "mode",
-    "name",
-    "ordered",
-    "publish_timeout",
-    "retry",
-    "to",
-    "transform",
-    "when",
-    "window",
-];
 
 /// A route, and the places that rules between routes speak of.
 #[derive(Debug)]
@@ -73,7 +58,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         .and_then(|field| route_name(&field, report));
     let from_field = section.require("from", "{ nsq: { topic: orders } }", report);
     let from = from_field.as_ref().and_then(|field| {
-        endpoints::end(field, report, |field, report| {
+        endpoints::end(field, SOURCE, report, |field, report| {
             endpoints::source(field, &mut brokers, report)
         })
     });

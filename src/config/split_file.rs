@@ -2,15 +2,10 @@
 
 use super::endpoints::{self, End};
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::endpoints::{PLACE, SHARE, TARGET, TEE};
+use super::section::{Field, Section};
 use crate::bridge::route::AmqpTarget;
 use crate::bridge::transform::Template;
-
-pub(super) const TO: &Keys = &["amqp", "nsq", "share", "tee"];
-
-pub(super) const TEE: &Keys = &["primary", "secondary", "wait"];
-
-pub(super) const SHARE: &Keys = &["by", "percent", "rest", "to"];
 
 /// Where a route leads, before its other end and mode are known.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ pub(super) fn read(
     brokers: &mut Vec<(String, Spot)>,
     report: &mut Report,
 ) -> Option<To> {
-    let section = Section::open(field, TO, report)?;
+    let section = Section::open(field, TARGET, report)?;
     let (share, tee) = (section.get("share"), section.get("tee"));
     if share.is_none() && tee.is_none() {
         return one(field, brokers, report).map(To::One);
@@ -58,7 +53,7 @@ fn one(
     brokers: &mut Vec<(String, Spot)>,
     report: &mut Report,
 ) -> Option<End<AmqpTarget>> {
-    endpoints::end(field, report, |field, report| endpoints::target(field, brokers, report))
+    endpoints::end(field, PLACE, report, |field, report| endpoints::target(field, brokers, report))
 }
 
 /// The place under `key`.

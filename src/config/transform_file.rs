@@ -2,7 +2,8 @@
 //! use for that.
 
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::transforms::{REMOVE, SET, TRANSFORM};
+use super::section::{Field, Section};
 use super::suggest::hint;
 use crate::bridge::properties::{Property, SHORT_LEN_MAX};
 use crate::bridge::route::{Flow, Route, Source, Target};
@@ -10,10 +11,6 @@ use crate::bridge::transform::{
     Condition, Envelope, HEADER_LEN_MAX, HeaderPattern, OWN_HEADERS, Template, TemplateError,
     Transform, VARIABLES,
 };
-
-pub(super) const TRANSFORM: &Keys = &["envelope", "max_hops", "nsq_headers", "remove", "set"];
-
-pub(super) const CHANGES: &Keys = &["headers", "properties"];
 
 /// Reads the keys `when` and `transform` of a route.
 pub(super) fn read(route: &Section<'_>, report: &mut Report) -> Transform {
@@ -93,7 +90,7 @@ pub(super) fn check(section: &Section<'_>, route: &Route, report: &mut Report) {
 }
 
 fn set(field: &Field<'_>, transform: &mut Transform, report: &mut Report) {
-    let Some(section) = Section::open(field, CHANGES, report) else { return };
+    let Some(section) = Section::open(field, SET, report) else { return };
     let headers = section.get("headers").and_then(|field| Section::open_any(&field, report));
     for (name, field) in headers.iter().flat_map(Section::fields) {
         if is_header(name, &field.spot, report)
@@ -124,7 +121,7 @@ fn set(field: &Field<'_>, transform: &mut Transform, report: &mut Report) {
 }
 
 fn remove(field: &Field<'_>, transform: &mut Transform, report: &mut Report) {
-    let Some(section) = Section::open(field, CHANGES, report) else { return };
+    let Some(section) = Section::open(field, REMOVE, report) else { return };
     let headers = section.get("headers").and_then(|field| field.list("a list of headers", report));
     for field in headers.into_iter().flatten() {
         if let Some(name) = field.short_text(report) {

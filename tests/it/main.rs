@@ -40,5 +40,6 @@ mod routes_deliver;
 mod routes_move;
 mod routes_publish;
 mod routes_split;
+mod schema;
 mod tls;
 mod unix_sockets;

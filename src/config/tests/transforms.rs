@@ -119,7 +119,7 @@ fn changes_that_cannot_be_are_refused() {
         ),
         (
             "drop: {}",
-            "9:16: routes[0].transform.drop: unknown key \"drop\"; expected one of envelope, max_hops, nsq_headers, remove, set",
+            "9:15: routes[0].transform.drop: unknown key \"drop\"; expected one of envelope, max_hops, nsq_headers, remove, set",
         ),
     ] {
         let more = format!("  transform: {{{more}}}");
