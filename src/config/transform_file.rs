@@ -6,7 +6,7 @@ use super::keys::transforms::{REMOVE, SET, TRANSFORM};
 use super::section::{Field, Section};
 use super::suggest::hint;
 use crate::bridge::properties::{Property, SHORT_LEN_MAX};
-use crate::bridge::route::{Flow, Route, Source, Target};
+use crate::bridge::route::{Route, Target};
 use crate::bridge::transform::{
     Condition, Envelope, HEADER_LEN_MAX, HeaderPattern, OWN_HEADERS, Template, TemplateError,
     Transform, VARIABLES,
@@ -80,12 +80,13 @@ pub(super) fn check(section: &Section<'_>, route: &Route, report: &mut Report) {
         let message = "to.amqp.content_type and transform.set.properties.content_type are both given; keep one";
         section.refuse(&["set"], message, report);
     }
-    if let Flow::Move(moving) = &route.flow
-        && matches!(moving.from, Source::Amqp(_))
+    if (from_broker || transform.changes_properties())
         && places.len() > to_brokers
         && to_brokers > 0
     {
-        report.warn(&section.spot, "the place in NSQ gets bodies alone");
+        let message =
+            "a place in NSQ gets bodies alone, and so does a secondary place with wait: primary";
+        report.warn(&section.spot, message);
     }
 }
 
