@@ -10,29 +10,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::confirms::{Confirms, Verdict};
 use super::link::{Link, Up, backoff, up_or_say};
-use super::properties::to_amqp;
+use super::outgoing::whose;
 use super::{errors, topology};
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::properties::Unsendable;
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
 use crate::bridge::timing::jittered;
-use crate::bridge::transform::{Needs, TransformError};
+use crate::bridge::transform::Needs;
 use crate::clock::{self, Instant};
 use crate::names::MessageId;
-
-/// The header that holds a message's id where its `message_id` is not ours.
-const ID_HEADER: &str = "x-leveret-id";
 
 /// What a publisher needs to know.
 pub(in crate::bridge) struct Publishing {
@@ -328,85 +322,13 @@ impl Publisher {
             return Err(Refusal::new(RefusalKind::TooLarge, reason));
         }
         let id = message.id.to_string();
-        let target = &self.with.to;
-        let (exchange, routing_key) = self.address(message, &id)?;
-        let properties = self.properties(target, message, &id)?;
+        let (exchange, routing_key) = self.with.address(&self.needs, message, &id)?;
+        let properties = self.with.properties(self.frame_max, message, &id)?;
         let (channel, body) = (channel.clone(), body.clone());
         Ok(Box::pin(async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         }))
-    }
-
-    /// The exchange and the routing key.
-    fn address(&self, message: &Message, id: &str) -> Result<(ShortString, ShortString), Refusal> {
-        if let Some((exchange, key)) = message.shaped().and_then(|shaped| shaped.address.as_ref()) {
-            return Ok((exchange.as_str().into(), key.as_str().into()));
-        }
-        let refused =
-            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
-        let view = message.view(&self.with.from, id).with_needs(&self.needs);
-        let exchange = self.with.to.exchange.render(&view).map_err(refused)?;
-        let routing_key = self.with.to.routing_key.render(&view).map_err(refused)?;
-        Ok(((&*exchange).into(), (&*routing_key).into()))
-    }
-
-    /// What the message says of itself, and what it does not say.
-    fn properties(
-        &self,
-        target: &AmqpTarget,
-        message: &Message,
-        id: &str,
-    ) -> Result<BasicProperties, Refusal> {
-        let own = message.sent_properties();
-        if let Some(own) = own {
-            let refused = |error: Unsendable| Refusal::new(RefusalKind::Invalid, error.to_string());
-            own.check(self.frame_max).map_err(refused)?;
-        }
-        let mut properties = own.map(to_amqp).unwrap_or_default();
-        let foreign = match own {
-            Some(own) => own.message_id.as_deref(),
-            None => message.message_id.as_deref(),
-        };
-        let message_id = match foreign {
-            Some(foreign) => foreign.into(),
-            None => format!("{}:{id}", self.with.from.topic).into(),
-        };
-        properties = properties.with_message_id(message_id);
-        if properties.delivery_mode().is_none() {
-            properties = properties.with_delivery_mode(if target.persistent { 2 } else { 1 });
-        }
-        if properties.timestamp().is_none() {
-            let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
-            properties = properties.with_timestamp(seconds);
-        }
-        if let Some(content_type) = &target.content_type {
-            properties = properties.with_content_type(content_type.as_str().into());
-        }
-        let mut headers = properties.headers().clone().unwrap_or_default();
-        if let Some(refusal) = &message.dead {
-            self.add_dead_letter_headers(&mut headers, message, refusal);
-        }
-        // A message_id that is not ours says nothing of which message a return is about.
-        if foreign.is_some() {
-            headers.insert(ID_HEADER.into(), AMQPValue::LongString(id.into()));
-        }
-        Ok(if headers.inner().is_empty() { properties } else { properties.with_headers(headers) })
-    }
-
-    fn add_dead_letter_headers(
-        &self,
-        headers: &mut FieldTable,
-        message: &Message,
-        refusal: &Refusal,
-    ) {
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        headers.insert("x-leveret-route".into(), text(&self.with.status.name));
-        headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
-        headers.insert("x-leveret-error".into(), text(&refusal.reason));
-        headers.insert("x-leveret-origin".into(), text(&self.with.from.text));
-        headers.insert("x-leveret-attempts".into(), AMQPValue::LongUInt(message.attempts.into()));
-        headers.insert("x-leveret-first-seen".into(), AMQPValue::LongLongInt(message.timestamp));
     }
 
     /// Collects all confirms that lapin has resolved, `first` among them. Looks until it finds no new one: only then is
@@ -498,27 +420,4 @@ fn verdict(id: MessageId, confirmation: Confirmation) -> Verdict {
     let ack = !confirmation.is_nack();
     let returned = confirmation.take_message().and_then(|message| whose(&message));
     Verdict { id, ack, returned }
-}
-
-/// The message that was returned, by the `message_id` that we gave it, and why.
-fn whose(message: &BasicReturnMessage) -> Option<(MessageId, String)> {
-    let properties = &message.delivery.properties;
-    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(ID_HEADER));
-    let hex = match header {
-        Some(AMQPValue::LongString(hex)) => hex.as_bytes(),
-        _ => {
-            let id = properties.message_id().as_ref()?.as_str();
-            id.rsplit_once(':')?.1.as_bytes()
-        }
-    };
-    let id = MessageId::from_hex(hex.try_into().ok()?)?;
-    let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
-    let words = format!(
-        "{} ({}): no queue takes exchange \"{}\" with routing key \"{}\"",
-        message.reply_text.as_str(),
-        message.reply_code,
-        exchange.as_str(),
-        key.as_str(),
-    );
-    Some((id, words))
 }
