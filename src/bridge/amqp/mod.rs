@@ -10,6 +10,8 @@ mod confirms;
 pub(super) mod consumer;
 mod errors;
 pub(super) mod link;
+mod outgoing;
+pub(super) mod properties;
 pub(super) mod publisher;
 mod socket;
 pub(super) mod source;
