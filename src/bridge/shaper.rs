@@ -198,3 +198,118 @@ pub(super) fn reads_properties(route: &Route) -> bool {
         || route.transform.when.is_some()
         || route.transform.envelope == Envelope::Json
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::properties::Value;
+    use super::super::route::{
+        AmqpSource, AmqpTarget, Flow, Mode, Move, NsqChannel, PublishOptions, Retry, Source,
+        Topology,
+    };
+    use super::super::transform::Condition;
+    use super::*;
+
+    fn queue() -> Source {
+        Source::Amqp(AmqpSource {
+            broker: "b".into(),
+            queue: "q".into(),
+            prefetch: 1,
+            consumer_tag: None,
+            declare: Topology::default(),
+        })
+    }
+
+    fn channel() -> Source {
+        Source::Nsq(NsqChannel { topic: "t".into(), channel: "c".into() })
+    }
+
+    fn exchange(key: &str) -> Target {
+        Target::Amqp(AmqpTarget {
+            broker: "b".into(),
+            exchange: Template::parse("x").unwrap(),
+            routing_key: Template::parse(key).unwrap(),
+            persistent: true,
+            content_type: None,
+            declare: Topology::default(),
+        })
+    }
+
+    fn topic() -> Target {
+        Target::Topic { topic: Template::parse("t").unwrap() }
+    }
+
+    fn shaper(from: Source, to: Target, transform: Transform) -> Option<Shaper> {
+        let provenance =
+            Provenance { topic: "t".into(), channel: "c".into(), text: "nsq t/c".into() };
+        let flow = Flow::Move(Box::new(Move {
+            from,
+            to,
+            publish: PublishOptions::default(),
+            retry: Retry::default(),
+            dead_letter: DeadLetter::Stop,
+            ordered: false,
+        }));
+        let route = Route { name: "r".into(), mode: Mode::Queued, flow, limit: None, transform };
+        Shaper::new(&route, &provenance)
+    }
+
+    fn incoming<'a>(body: &'a [u8], properties: Option<&'a Properties>) -> Incoming<'a> {
+        Incoming { id: "00000000000000ab", timestamp: 7, attempts: 1, body, properties }
+    }
+
+    #[test]
+    fn a_route_that_changes_nothing_has_no_shaper() {
+        let plain = Transform::default;
+        assert!(shaper(channel(), exchange("{{ body.k }}"), plain()).is_none());
+        assert!(shaper(channel(), topic(), plain()).is_none());
+        assert!(shaper(queue(), topic(), plain()).is_none());
+        assert!(shaper(queue(), exchange("k"), plain()).is_some(), "it counts the hop");
+        let when = Condition::parse("body.k").ok();
+        assert!(shaper(channel(), topic(), Transform { when, ..plain() }).is_some());
+    }
+
+    #[test]
+    fn the_address_depends_on_what_the_message_has_become() {
+        let set = vec![("region".to_owned(), Template::parse("{{ body.region }}").unwrap())];
+        let when = Condition::parse("body.region != 'us' and not headers.region").ok();
+        let transform = Transform { when, set_headers: set, ..Transform::default() };
+        let shaper =
+            shaper(channel(), exchange("{{ headers.region }}.{{ body.n }}"), transform).unwrap();
+        let shaped = shaper.shape(&incoming(br#"{"region":"eu","n":1}"#, None)).unwrap();
+        assert_eq!(shaped.address, Some(("x".to_owned(), "eu.1".to_owned())));
+        let headers = shaped.properties.unwrap().headers;
+        assert_eq!(headers.get("region"), Some(&"eu".into()));
+        assert_eq!(headers.len(), 1, "a message of NSQ has no hops");
+        let us = shaper.shape(&incoming(br#"{"region":"us","n":1}"#, None));
+        assert_eq!(us, Err(Unsent::Filtered));
+        let Err(Unsent::Poison(refusal)) = shaper.shape(&incoming(br#"{"region":"eu"}"#, None))
+        else {
+            panic!("n is missing")
+        };
+        assert_eq!(refusal.kind, RefusalKind::Transform);
+        assert!(refusal.reason.contains("body.n: the value is missing"), "{}", refusal.reason);
+    }
+
+    #[test]
+    fn an_envelope_is_closed_on_the_way_to_nsq_and_opened_on_the_way_back() {
+        let json = || Transform { envelope: Envelope::Json, ..Transform::default() };
+        let mut properties = Properties { app_id: Some("a".into()), ..Properties::default() };
+        properties.headers.insert("n".into(), Value::U16(1));
+        let there = shaper(queue(), topic(), json()).unwrap();
+        let wrapped = there.shape(&incoming(b"body", Some(&properties))).unwrap();
+        assert!(wrapped.properties.is_none() && !wrapped.is_opened);
+        let back = shaper(channel(), exchange("{{ properties.app_id }}"), json()).unwrap();
+        let body = wrapped.body.unwrap();
+        let opened = back.shape(&incoming(&body, None)).unwrap();
+        assert_eq!(opened.body.as_deref(), Some(&b"body"[..]));
+        assert_eq!(opened.address, Some(("x".to_owned(), "a".to_owned())));
+        let mut came = opened.properties.unwrap();
+        assert_eq!(came.hops(), 2);
+        came.headers.retain(|name, _| name == "n");
+        assert_eq!(came, properties);
+        let Err(Unsent::Poison(refusal)) = back.shape(&incoming(b"body", None)) else {
+            panic!("not an envelope")
+        };
+        assert!(refusal.reason.contains("not an envelope"), "{}", refusal.reason);
+    }
+}
