@@ -66,6 +66,26 @@ impl Traffic {
         at: SocketAddr,
         steadfast: bool,
     ) -> Self {
+        Self::start_with(routes, tag, broker, at, (steadfast, true))
+    }
+
+    /// As [`Traffic::start`], with queues that are there already.
+    pub(crate) fn start_declared(
+        routes: &[&'static str],
+        tag: &str,
+        broker: &str,
+        at: SocketAddr,
+    ) -> Self {
+        Self::start_with(routes, tag, broker, at, (false, false))
+    }
+
+    fn start_with(
+        routes: &[&'static str],
+        tag: &str,
+        broker: &str,
+        at: SocketAddr,
+        (steadfast, declares): (bool, bool),
+    ) -> Self {
         let scratch = Scratch::new("traffic");
         let until = scratch.path().join("until").display().to_string();
         let endless = ["--patience", PATIENCE, "--until", &until, "--pace", "0.01"];
@@ -75,7 +95,9 @@ impl Traffic {
             if name.starts_with("publish") {
                 let what = ["consume", "--queue", &place, "--count", ENDLESS];
                 let what = [&what[..], &["--patience", PATIENCE]].concat();
-                pika(broker, &["declare", "--queue", &place]).finish();
+                if declares {
+                    pika(broker, &["declare", "--queue", &place]).finish();
+                }
                 consumers.insert(name, pika(broker, &what));
                 let options = [&endless[..], &["--prefix", name]].concat();
                 publishers.insert(name, Library::Pynsq.publish(at, &place, &options));
