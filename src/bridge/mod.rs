@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
+//! | [`route`], [`topology`], [`broker`], [`transform`] | what a user writes, validated; plain values |
 //! | [`supervisor`], `running` | starts all routes and stops them; one route |
 //! | `links` | the connections to brokers that routes share |
 //! | `runner` | a flow: source, limit, sink |
@@ -10,6 +10,7 @@
 //! | `settler` | what becomes of a message after its sink has spoken |
 //! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
+//! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
 //! | `nsq/` | this node's own topics and channels as sources and sinks |
 
@@ -17,9 +18,11 @@ mod amqp;
 pub mod broker;
 pub mod envelope;
 mod links;
+mod management;
 mod message;
 mod nsq;
 mod phase;
+pub mod plan;
 pub mod route;
 mod runner;
 mod running;
@@ -28,6 +31,7 @@ mod sinks;
 mod status;
 pub mod supervisor;
 mod timing;
+pub mod topology;
 pub mod transform;
 
 pub use supervisor::{Applied, Bridge, UnknownRoute};

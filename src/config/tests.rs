@@ -256,6 +256,7 @@ routes/b.yaml:1:9: routes: expected a list of routes, found \"5\""
     );
 }
 
+mod declare_rules;
 mod node_errors;
 mod route_errors;
 mod route_rules;
@@ -302,7 +303,8 @@ fn the_documentation_has_every_key() {
     for (text, heading, keys) in [
         (configuration, "## The file", node_file::ROOT),
         (configuration, "## nsqd", node_file::NSQD),
-        (configuration, "## brokers", node_file::BROKER),
+        (configuration, "## brokers", brokers_file::BROKER),
+        (configuration, "### brokers.tls", brokers_file::TLS),
         (configuration, "## log", node_file::LOG),
         (topics, "## topics", topics_file::TOPIC),
         (topics, "### topics.channel", topics_file::CHANNEL),
@@ -315,11 +317,13 @@ fn the_documentation_has_every_key() {
         (routes, "## from and to", endpoints::ENDPOINT),
         (routes, "## nsq", endpoints::NSQ),
         (routes, "## from.amqp", endpoints::AMQP_SOURCE),
-        (routes, "## from.amqp.declare", endpoints::SOURCE_DECLARE),
-        (routes, "### from.amqp.declare.bindings", endpoints::SOURCE_BINDING),
+        (routes, "## from.amqp.declare", declare::SOURCE_DECLARE),
         (routes, "## to.amqp", endpoints::AMQP_TARGET),
-        (routes, "## to.amqp.declare", endpoints::TARGET_DECLARE),
-        (routes, "### to.amqp.declare.queues", endpoints::TARGET_QUEUE),
+        (routes, "## to.amqp.declare", declare::TARGET_DECLARE),
+        (routes, "### declare.queues", declare::QUEUE),
+        (routes, "### declare.bindings", declare::BINDING),
+        (routes, "### declare.exchanges", declare::EXCHANGE),
+        (routes, "### declare.exchange_bindings", declare::EXCHANGE_BINDING),
         (routes, "## limit", route_options::LIMIT),
         (routes, "## window", route_options::WINDOW),
         (routes, "## retry", route_options::RETRY),

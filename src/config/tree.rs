@@ -36,7 +36,7 @@ pub(super) enum Kind {
 pub(super) struct Scalar {
     pub(super) text: String,
     /// Neither quoted nor a block: `~` and `null` are nothing only here.
-    plain: bool,
+    pub(super) plain: bool,
     /// Where the text starts, if it stands in the file character by character, in one line.
     verbatim: Option<Place>,
 }

@@ -7,10 +7,13 @@
 
 mod acks;
 mod confirms;
+mod connect;
 pub(super) mod consumer;
 mod errors;
 pub(super) mod link;
+pub(super) mod plan;
 pub(super) mod publisher;
 mod socket;
 pub(super) mod source;
+mod stream;
 mod topology;
