@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::engine::Ticket;
 use crate::names::MessageId;
 
-/// A message between its source and its sink.
-#[derive(Debug)]
+/// A message between its source and its sink. A copy shares the body.
+#[derive(Clone, Debug)]
 pub(super) struct Message {
     /// What its source knows it by: unique among what the source has handed out, the same over retries. It is the
     /// message's NSQ id where it has one.
@@ -24,12 +24,31 @@ pub(super) struct Message {
     pub(super) ticket: Option<Ticket>,
     /// Why it is a dead letter, once it is one.
     pub(super) dead: Option<Refusal>,
+    /// Which of several places have it already.
+    pub(super) placed: Placed,
+}
+
+/// Which of the two places of a tee have a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// Neither, as far as is known.
+    #[default]
+    Nowhere,
+    /// The first has it, the second refused it.
+    First,
+    /// The second has it, the first refused it.
+    Second,
 }
 
 impl Message {
     /// Bytes of its body.
     pub(super) fn size(&self) -> u64 {
         self.body.len() as u64
+    }
+
+    /// Whether its producer was told that it failed: it must not arrive after all.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.outcome().is_some())
     }
 }
 
@@ -51,6 +70,13 @@ pub(super) enum Outcome {
     Confirmed,
     /// The sink refused it.
     Refused(Refusal),
+}
+
+impl Outcome {
+    /// Of a message that [was given up](Message::is_given_up).
+    pub(super) fn given_up() -> Self {
+        Self::Refused(Refusal::new(RefusalKind::Unavailable, "its producer waits no longer"))
+    }
 }
 
 /// Why a sink refused a message.

@@ -7,6 +7,7 @@
 //! | `links` | the connections to brokers that routes share |
 //! | `runner` | a flow: source, limit, sink |
 //! | `sinks` | makes the sinks that a route asks for |
+//! | `split` | sinks that hand on to two others: tee and share |
 //! | `settler` | what becomes of a message after its sink has spoken |
 //! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
@@ -28,6 +29,7 @@ mod runner;
 mod running;
 mod settler;
 mod sinks;
+mod split;
 mod status;
 pub mod supervisor;
 mod timing;

@@ -87,6 +87,32 @@ pub enum Target {
         /// The topic's name.
         topic: Template,
     },
+    /// Two places that each get every message.
+    Tee(Box<Tee>),
+    /// Two places that each get a part of the messages.
+    Share(Box<Share>),
+}
+
+/// See [`Target::Tee`]. A message has arrived when both places have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tee {
+    /// One place; not a tee itself.
+    pub first: Target,
+    /// The other place; not a tee itself.
+    pub second: Target,
+}
+
+/// See [`Target::Share`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How much goes to `part`, in hundredths of a per cent, 0 to 10 000.
+    pub share: u16,
+    /// What decides: messages of one value go one way. The message's id if there is none.
+    pub by: Option<Template>,
+    /// Where the part goes.
+    pub part: Target,
+    /// Where all else goes.
+    pub rest: Target,
 }
 
 impl Target {
@@ -95,7 +121,17 @@ impl Target {
     pub const fn amqp(&self) -> Option<&AmqpTarget> {
         match self {
             Self::Amqp(target) => Some(target),
-            Self::Topic { .. } => None,
+            Self::Topic { .. } | Self::Tee(_) | Self::Share(_) => None,
+        }
+    }
+
+    /// The places that it comes to in the end: exchanges and topics.
+    #[must_use]
+    pub fn places(&self) -> Vec<&Self> {
+        match self {
+            Self::Amqp(_) | Self::Topic { .. } => vec![self],
+            Self::Tee(tee) => [tee.first.places(), tee.second.places()].concat(),
+            Self::Share(share) => [share.part.places(), share.rest.places()].concat(),
         }
     }
 }
@@ -105,6 +141,15 @@ impl fmt::Display for Target {
         match self {
             Self::Amqp(to) => write!(f, "amqp {}:{}/{}", to.broker, to.exchange, to.routing_key),
             Self::Topic { topic } => write!(f, "nsq {topic}"),
+            Self::Tee(tee) => write!(f, "both {} and {}", tee.first, tee.second),
+            Self::Share(share) => {
+                let (whole, rest) = (share.share / 100, share.share % 100);
+                write!(f, "{whole}")?;
+                if rest > 0 {
+                    write!(f, ".{rest:02}")?;
+                }
+                write!(f, "% {}, else {}", share.part, share.rest)
+            }
         }
     }
 }
@@ -182,7 +227,8 @@ impl Route {
             DeadLetter::To(target) => Some(&**target),
             DeadLetter::Stop | DeadLetter::Drop => None,
         });
-        self.target().into_iter().chain(dead).filter_map(Target::amqp)
+        let targets = self.target().into_iter().chain(dead);
+        targets.flat_map(Target::places).filter_map(Target::amqp)
     }
 
     /// The queue that the route consumes, if it comes from a broker.

@@ -12,6 +12,7 @@ use super::message::{Message, Provenance, Settle};
 use super::nsq::topic_sink::TopicSink;
 use super::phase::Phase;
 use super::route::{PublishOptions, Target};
+use super::split::{self, Both, Divide, Side};
 use super::status::Status;
 use crate::engine::Engine;
 
@@ -53,6 +54,33 @@ impl Sinks<'_> {
         options: SinkOptions,
     ) -> Option<mpsc::Sender<Vec<Message>>> {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
+        match target {
+            Target::Tee(targets) => {
+                let both = Both::new(Arc::clone(&options.settle));
+                let side = |side| SinkOptions { settle: both.side(side), ..options.clone() };
+                let (first, second) = (side(Side::First), side(Side::Second));
+                let to = (self.make(&targets.first, first)?, self.make(&targets.second, second)?);
+                self.tasks.spawn(split::tee(both, to, inbox));
+            }
+            Target::Share(share) => {
+                let divide =
+                    Divide { share: share.share, by: share.by.clone(), from: options.from.clone() };
+                let part = self.make(&share.part, options.clone())?;
+                let to = (part, self.make(&share.rest, options.clone())?);
+                self.tasks.spawn(split::share(divide, options.settle, to, inbox));
+            }
+            place => self.place(place, options, inbox)?,
+        }
+        Some(outbox)
+    }
+
+    /// Starts the sink of one place.
+    fn place(
+        &mut self,
+        target: &Target,
+        options: SinkOptions,
+        inbox: mpsc::Receiver<Vec<Message>>,
+    ) -> Option<()> {
         let SinkOptions { from, publish, settle, phase } = options;
         let status = Arc::clone(self.status);
         match target {
@@ -82,7 +110,9 @@ impl Sinks<'_> {
                 };
                 self.tasks.spawn(sink.run(inbox));
             }
+            // Not places.
+            Target::Tee(_) | Target::Share(_) => return None,
         }
-        Some(outbox)
+        Some(())
     }
 }

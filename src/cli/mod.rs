@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, LogFormat, NodeConfig, process_env};
+use crate::config::{self, LogFormat, NodeConfig, SchemaOf, process_env};
 use crate::node::{self, Plan};
 use crate::tools::bench;
 
@@ -47,6 +47,12 @@ enum Command {
     Plan(plan::Args),
     /// Make what the routes declare on their brokers
     Apply(plan::Args),
+    /// Print the JSON Schema of a configuration file, for editors
+    Schema {
+        /// Which file
+        #[arg(value_name = "FILE")]
+        of: SchemaFile,
+    },
     /// Run as nsqd, with nsqd's flags
     #[command(disable_help_flag = true)]
     Nsqd {
@@ -88,6 +94,14 @@ enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SchemaFile {
+    /// The node's file
+    Node,
+    /// A file of routes
+    Routes,
+}
+
 /// Runs the program that `args` ask for; the first one is the name that it was started under.
 #[must_use]
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -106,6 +120,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Check { config }) => run_check(config),
         Some(Command::Plan(args)) => plan::run(args, false),
         Some(Command::Apply(args)) => plan::run(args, true),
+        Some(Command::Schema { of }) => run_schema(of),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Export(args)) => run_export(&args),
         Some(Command::Bench(args)) => bench::main(args),
@@ -136,6 +151,14 @@ fn run_check(path: Option<PathBuf>) -> ExitCode {
         }
         Err(code) => code,
     }
+}
+
+fn run_schema(of: SchemaFile) -> ExitCode {
+    say(&config::schema(match of {
+        SchemaFile::Node => SchemaOf::Node,
+        SchemaFile::Routes => SchemaOf::Routes,
+    }));
+    ExitCode::SUCCESS
 }
 
 fn run_serve(serve: Serve) -> ExitCode {

@@ -14,11 +14,14 @@ const STREAM: &[QueueKind] = &[QueueKind::Stream];
 const BOTH: &[QueueKind] = &[QueueKind::Classic, QueueKind::Quorum];
 const ALL: &[QueueKind] = &[QueueKind::Classic, QueueKind::Quorum, QueueKind::Stream];
 
+/// The largest count that a broker takes.
+const COUNT_MAX: u32 = u32::MAX >> 1;
+
 /// How a key's value is read.
 #[derive(Clone, Copy)]
 enum Value {
-    /// A whole number from 0 or 1.
-    Number(u32),
+    /// A whole number, from and to.
+    Number(u32, u32),
     Size,
     /// In milliseconds, as numbers.
     Time,
@@ -47,12 +50,12 @@ const ROWS: [Row; 12] = [
     ("dead_letter_exchange", "x-dead-letter-exchange", Value::Key, BOTH),
     ("dead_letter_routing_key", "x-dead-letter-routing-key", Value::Key, BOTH),
     ("dead_letter_strategy", "x-dead-letter-strategy", Value::Word(STRATEGY), QUORUM),
-    ("delivery_limit", "x-delivery-limit", Value::Number(0), QUORUM),
+    ("delivery_limit", "x-delivery-limit", Value::Number(0, COUNT_MAX), QUORUM),
     ("expires", "x-expires", Value::Time, BOTH),
     ("max_age", "x-max-age", Value::Age, STREAM),
-    ("max_length", "x-max-length", Value::Number(0), BOTH),
+    ("max_length", "x-max-length", Value::Number(0, COUNT_MAX), BOTH),
     ("max_length_bytes", "x-max-length-bytes", Value::Size, ALL),
-    ("max_priority", "x-max-priority", Value::Number(1), CLASSIC),
+    ("max_priority", "x-max-priority", Value::Number(1, 255), CLASSIC),
     ("message_ttl", "x-message-ttl", Value::Time, BOTH),
     ("overflow", "x-overflow", Value::Word(OVERFLOW), BOTH),
     ("single_active_consumer", "x-single-active-consumer", Value::Flag, BOTH),
@@ -113,8 +116,8 @@ fn consequences(section: &Section<'_>, kind: QueueKind, all: &Arguments, report:
 fn read(field: &Field<'_>, value: Value, report: &mut Report) -> Option<Argument> {
     let millis = |time: Duration| i64::try_from(time.as_millis()).ok().map(Argument::Integer);
     match value {
-        Value::Number(least) => {
-            let number = field.integer(least..=u32::MAX >> 1, report)?;
+        Value::Number(least, most) => {
+            let number = field.integer(least..=most, report)?;
             Some(Argument::Integer(number.into()))
         }
         Value::Size => {

@@ -4,24 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::Report;
-use super::section::{Field, Keys, Section};
+use super::keys::brokers::{BROKER, TLS};
+use super::section::{Field, Section};
 use crate::bridge::broker::{Auth, BrokerOptions, BrokerUri, TlsOptions, read_secret};
-
-pub(super) const BROKER: &Keys = &[
-    "auth",
-    "connect_timeout",
-    "connection_name",
-    "heartbeat",
-    "hosts",
-    "management",
-    "max_message_size",
-    "password_file",
-    "tls",
-    "uri",
-    "uri_file",
-];
-
-pub(super) const TLS: &Keys = &["ca_file", "cert_file", "key_file", "server_name"];
 
 /// The brokers by name.
 pub(super) fn brokers(field: &Field<'_>, base: &Path, report: &mut Report) -> Vec<BrokerOptions> {

@@ -4,75 +4,15 @@ use std::time::Duration;
 
 use super::arguments::{arguments, queue_arguments};
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::declare::{
+    BINDING, EXCHANGE, EXCHANGE_BINDING, QUEUE, SOURCE_DECLARE, TARGET_DECLARE,
+};
+use super::section::{Field, Section};
 use crate::bridge::route::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, Topology,
 };
 use crate::bridge::transform::Template;
-
-pub(super) const SOURCE_DECLARE: &Keys = &[
-    "arguments",
-    "auto_delete",
-    "bindings",
-    "dead_letter_exchange",
-    "dead_letter_routing_key",
-    "dead_letter_strategy",
-    "delivery_limit",
-    "durable",
-    "exchange_bindings",
-    "exchanges",
-    "expires",
-    "max_age",
-    "max_length",
-    "max_length_bytes",
-    "max_priority",
-    "message_ttl",
-    "overflow",
-    "passive",
-    "queues",
-    "single_active_consumer",
-    "type",
-];
-
-pub(super) const TARGET_DECLARE: &Keys = &[
-    "alternate_exchange",
-    "arguments",
-    "exchange_bindings",
-    "exchange_type",
-    "exchanges",
-    "passive",
-    "queues",
-];
-
-pub(super) const QUEUE: &Keys = &[
-    "arguments",
-    "auto_delete",
-    "bindings",
-    "dead_letter_exchange",
-    "dead_letter_routing_key",
-    "dead_letter_strategy",
-    "delivery_limit",
-    "durable",
-    "expires",
-    "max_age",
-    "max_length",
-    "max_length_bytes",
-    "max_priority",
-    "message_ttl",
-    "name",
-    "overflow",
-    "routing_keys",
-    "single_active_consumer",
-    "type",
-];
-
-pub(super) const BINDING: &Keys = &["arguments", "exchange", "exchange_type", "routing_key"];
-
-pub(super) const EXCHANGE: &Keys =
-    &["alternate_exchange", "arguments", "auto_delete", "durable", "internal", "name", "type"];
-
-pub(super) const EXCHANGE_BINDING: &Keys = &["arguments", "from", "routing_key", "to"];
 
 /// The longest time of a broker's timers.
 pub(super) const TIMER_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);

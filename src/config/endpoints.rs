@@ -3,21 +3,13 @@
 use super::arguments::stream_offset;
 use super::declare::{source_topology, target_topology};
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::Keys;
+use super::keys::endpoints::{AMQP_SOURCE, AMQP_TARGET, NSQ};
+use super::section::{Field, Section};
 use super::suggest::hint;
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::route::{AmqpSource, AmqpTarget, QueueKind};
 use crate::bridge::transform::{Template, TemplateError, VARIABLES};
-
-pub(super) const ENDPOINT: &Keys = &["amqp", "nsq"];
-
-pub(super) const NSQ: &Keys = &["channel", "topic"];
-
-pub(super) const AMQP_SOURCE: &Keys =
-    &["broker", "consumer_tag", "declare", "offset", "prefetch", "queue"];
-
-pub(super) const AMQP_TARGET: &Keys =
-    &["broker", "content_type", "declare", "exchange", "persistent", "routing_key"];
 
 /// One end of a route, before the other end and the mode are known.
 #[derive(Debug)]
@@ -34,13 +26,14 @@ pub(super) struct NsqEnd {
     pub(super) spot: Spot,
 }
 
-/// Reads `from` or `to`: a mapping with exactly one of `nsq` and `amqp`.
+/// Reads `from` or `to`: a mapping with exactly one of `keys`.
 pub(super) fn end<A>(
     field: &Field<'_>,
+    keys: &Keys,
     report: &mut Report,
     amqp: impl FnOnce(&Field<'_>, &mut Report) -> Option<A>,
 ) -> Option<End<A>> {
-    let section = Section::open(field, ENDPOINT, report)?;
+    let section = Section::open(field, keys, report)?;
     match (section.get("nsq"), section.get("amqp")) {
         (Some(field), None) => nsq(&field, report).map(End::Nsq),
         (None, Some(field)) => amqp(&field, report).map(End::Amqp),
@@ -152,7 +145,7 @@ pub(super) fn target(
     })
 }
 
-fn template(field: &Field<'_>, report: &mut Report) -> Option<Template> {
+pub(super) fn template(field: &Field<'_>, report: &mut Report) -> Option<Template> {
     let text = field.text(report)?;
     let error = match Template::parse(&text) {
         Ok(template) => return Some(template),

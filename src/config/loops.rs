@@ -98,21 +98,27 @@ fn steps(routes: &[PlacedRoute]) -> Vec<Step<'_>> {
             },
             Flow::Channel { .. } => continue,
         };
-        match by.route.target() {
-            Some(Target::Topic { topic }) => {
-                if let Some(topic) = topic.constant() {
-                    steps.push(Step { from, to: Place::Topic(topic), by, certain: true });
-                }
-            }
-            Some(Target::Amqp(target)) => {
-                for source in routes.iter().filter_map(|placed| placed.route.source()) {
-                    if let Some(certain) = feeds(target, source, &declared) {
-                        let to = Place::Queue(&source.broker, &source.queue);
-                        steps.push(Step { from, to, by, certain });
+        let Some(target) = by.route.target() else { continue };
+        // Of a share, each message goes one way.
+        let is_whole = !matches!(target, Target::Share(_));
+        for place in target.places() {
+            match place {
+                Target::Topic { topic } => {
+                    if let Some(topic) = topic.constant() {
+                        let to = Place::Topic(topic);
+                        steps.push(Step { from, to, by, certain: is_whole });
                     }
                 }
+                Target::Amqp(target) => {
+                    for source in routes.iter().filter_map(|placed| placed.route.source()) {
+                        if let Some(certain) = feeds(target, source, &declared) {
+                            let to = Place::Queue(&source.broker, &source.queue);
+                            steps.push(Step { from, to, by, certain: certain && is_whole });
+                        }
+                    }
+                }
+                Target::Tee(_) | Target::Share(_) => {}
             }
-            None => {}
         }
     }
     steps

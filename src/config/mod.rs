@@ -3,7 +3,8 @@
 //! [`load`] reads the node's file and every route file in the folder that it names, and returns either everything or
 //! all errors at once. The way through: `tree` makes a document whose every key and value knows its place;
 //! `section` takes it apart key by key, so that unknown keys, wrong types, units and words are reported where they
-//! stand; `node_file`, `brokers_file`, `route_file`, `route_options`, `endpoints` and `declare` say which keys there are; `validate` and `loops`
+//! stand; `keys` says which keys there are, and `node_file`, `brokers_file`, `route_file`, `route_options`, `split_file`,
+//! `endpoints`, `declare` and `arguments` read them; `validate` and `loops`
 //! check what only shows when all routes are seen together.
 //!
 //! What is not supported is an unknown key, never silently accepted. Nobody below this module reads it: it fills the
@@ -16,14 +17,17 @@ mod declare;
 mod endpoints;
 mod error;
 mod interpolate;
+mod keys;
 mod loops;
 mod node;
 mod node_file;
 mod route_file;
 mod route_options;
+mod schema;
 mod section;
 mod secure;
 mod secure_file;
+mod split_file;
 mod suggest;
 mod topics_file;
 mod tree;
@@ -37,6 +41,7 @@ pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
 pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
+pub use schema::{SchemaOf, schema};
 pub use secure::{AuthConfig, HttpMethod, SecureError, TlsConfig, TlsRequired, TlsVersion};
 
 use crate::bridge::route::Route;

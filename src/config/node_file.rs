@@ -8,71 +8,13 @@ use std::time::Duration;
 
 use super::brokers_file::brokers;
 use super::error::{Report, Spot};
+use super::keys::node::{LOG, ROOT};
+use super::keys::nsqd::NSQD;
 use super::node::TOPOLOGY_AWARE;
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
 use super::secure_file;
 use super::topics_file;
-
-pub(super) const ROOT: &Keys = &["bridges", "brokers", "log", "nsqd", "shutdown_timeout", "topics"];
-
-pub(super) const NSQD: &Keys = &[
-    "auth_http_addresses",
-    "auth_http_request_method",
-    "auth_stale_if_error",
-    "broadcast_address",
-    "broadcast_http_port",
-    "broadcast_tcp_port",
-    "data_path",
-    "deflate",
-    "drain_timeout",
-    "durability",
-    "e2e_processing_latency_percentiles",
-    "e2e_processing_latency_window_time",
-    "enable_experiment",
-    "explain_errors",
-    "http_address",
-    "http_client_connect_timeout",
-    "http_client_request_timeout",
-    "https_address",
-    "log_prefix",
-    "max_body_size",
-    "max_channel_consumers",
-    "max_defer_time",
-    "max_deflate_level",
-    "max_heartbeat_interval",
-    "max_msg_size",
-    "max_msg_timeout",
-    "max_output_buffer_size",
-    "max_output_buffer_timeout",
-    "max_rdy_count",
-    "max_req_timeout",
-    "mem_queue_size",
-    "min_free_bytes",
-    "min_output_buffer_timeout",
-    "msg_timeout",
-    "node_id",
-    "output_buffer_timeout",
-    "snappy",
-    "statsd_address",
-    "statsd_exclude_ephemeral",
-    "statsd_interval",
-    "statsd_mem_stats",
-    "statsd_prefix",
-    "statsd_udp_packet_size",
-    "sync_timeout",
-    "tcp_address",
-    "tls_cert",
-    "tls_client_auth_policy",
-    "tls_key",
-    "tls_min_version",
-    "tls_required",
-    "tls_root_ca_file",
-    "topology_region",
-    "topology_zone",
-];
-
-pub(super) const LOG: &Keys = &["format", "level"];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

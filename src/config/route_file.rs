@@ -2,29 +2,17 @@
 
 use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
+use super::keys::endpoints::SOURCE;
+use super::keys::routes::{ROOT, ROUTE};
 use super::route_options::{self, Options};
-use super::section::{Field, Keys, Section};
+use super::section::{Field, Section};
+use super::split_file::{self, To};
 use crate::bridge::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Source,
-    Target,
+    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
+    Source, Target, Tee,
 };
 use crate::bridge::transform::Template;
 use crate::names;
-
-pub(super) const ROOT: &Keys = &["routes"];
-
-pub(super) const ROUTE: &Keys = &[
-    "dead_letter",
-    "from",
-    "limit",
-    "mode",
-    "name",
-    "ordered",
-    "publish_timeout",
-    "retry",
-    "to",
-    "window",
-];
 
 /// A route, and the places that rules between routes speak of.
 #[derive(Debug)]
@@ -56,10 +44,12 @@ pub(super) fn read(root: &Field<'_>, report: &mut Report) -> Vec<PlacedRoute> {
         .unwrap_or_default()
         .iter()
         .filter_map(|field| route(field, report))
+        .flatten()
         .collect()
 }
 
-fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
+/// Reads one route, and the one that it makes of a tee whose secondary place is queued.
+fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let section = Section::open(field, ROUTE, report)?;
     let mut brokers = Vec::new();
     let name = section
@@ -67,26 +57,24 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         .and_then(|field| route_name(&field, report));
     let from_field = section.require("from", "{ nsq: { topic: orders } }", report);
     let from = from_field.as_ref().and_then(|field| {
-        endpoints::end(field, report, |field, report| {
+        endpoints::end(field, SOURCE, report, |field, report| {
             endpoints::source(field, &mut brokers, report)
         })
     });
     let example = "{ amqp: { exchange: shop, routing_key: orders } }";
     let to_field = section.require("to", example, report);
-    let to = to_field.as_ref().and_then(|field| {
-        endpoints::end(field, report, |field, report| {
-            endpoints::target(field, &mut brokers, report)
-        })
-    });
+    let to = to_field.as_ref().and_then(|field| split_file::read(field, &mut brokers, report));
     let modes = [("direct", Mode::Direct), ("queued", Mode::Queued)];
     let mode =
         section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
     let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
     let options = Options::read(&section, &mut brokers, report);
-    let draft = Draft { section: &section, name: name?, options };
+    let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
     let flow = match (from?, to?) {
-        (End::Amqp(from), End::Nsq(to)) if mode == Mode::Direct => draft.channel(from, to, report),
+        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct => {
+            draft.channel(from, to, report)
+        }
         (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
         (from, to) => draft.moving(from, to, report),
     }?;
@@ -97,14 +85,32 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<PlacedRoute> {
         report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
     }
     let name_spot = section.get("name")?.spot;
-    Some(PlacedRoute {
+    let secondary = draft.secondary.take().map(|flow| {
+        let name = secondary_name(&draft.name);
+        Route { name, mode: Mode::Queued, flow, limit: None }
+    });
+    let placed = PlacedRoute {
         name: name_spot,
         from: from_field?.spot,
         to: to_field?.spot,
         brokers,
         burst_bytes: nested(&section, "limit", "burst_bytes"),
         route: Route { name: draft.name, mode, flow, limit },
-    })
+    };
+    let secondary = secondary.map(|route| PlacedRoute {
+        name: placed.name.clone(),
+        from: placed.to.clone(),
+        to: placed.to.clone(),
+        brokers: Vec::new(),
+        burst_bytes: None,
+        route,
+    });
+    Some(std::iter::once(placed).chain(secondary).collect())
+}
+
+/// How the topic is called in which messages wait for a tee's secondary place, and the route that brings them there.
+fn secondary_name(name: &str) -> String {
+    format!("{name}.secondary")
 }
 
 /// The place of `section.outer.inner`, if it is given.
@@ -119,13 +125,17 @@ struct Draft<'a, 't> {
     section: &'a Section<'t>,
     name: String,
     options: Options,
+    /// What brings messages to a tee's secondary place, if they wait for it in a topic of their own.
+    secondary: Option<Flow>,
 }
 
 impl Draft<'_, '_> {
     /// A topic whose producers are answered by the target.
-    fn ingress(&self, from: &NsqEnd, to: End<AmqpTarget>, report: &mut Report) -> Option<Flow> {
-        let message = "only queued routes have it: on a direct one the producer gets the error and tries again";
-        self.section.refuse(&["ordered", "retry", "dead_letter"], message, report);
+    fn ingress(&mut self, from: &NsqEnd, to: To, report: &mut Report) -> Option<Flow> {
+        if !matches!(to, To::Tee { is_queued: true, .. }) {
+            let message = "only queued routes have it: on a direct one the producer gets the error and tries again";
+            self.section.refuse(&["ordered", "retry", "dead_letter"], message, report);
+        }
         if let Some((_, spot)) = &from.channel {
             let message = "a direct route takes what producers send to the topic, before any channel; leave it out, \
                            or use mode: queued";
@@ -156,12 +166,7 @@ impl Draft<'_, '_> {
     }
 
     /// Everything else: the source keeps each message until the target has it.
-    fn moving(
-        &self,
-        from: End<AmqpSource>,
-        to: End<AmqpTarget>,
-        report: &mut Report,
-    ) -> Option<Flow> {
+    fn moving(&mut self, from: End<AmqpSource>, to: To, report: &mut Report) -> Option<Flow> {
         let from = match from {
             End::Nsq(end) => Source::Nsq(self.own_channel(end, report)?),
             End::Amqp(queue) => Source::Amqp(queue),
@@ -208,7 +213,48 @@ impl Draft<'_, '_> {
     }
 
     /// The destination. `topic` is the one that messages come from, if they come from one of this node.
-    fn target(
+    fn target(&mut self, to: To, topic: Option<&str>, report: &mut Report) -> Option<Target> {
+        Some(match to {
+            To::One(end) => self.place(end, topic, report)?,
+            To::Tee { primary, secondary, is_queued } => {
+                let first = self.place(primary, topic, report);
+                let second = self.place(secondary, topic, report);
+                let (first, second) = (first?, second?);
+                let second = if is_queued { self.queue_for(second, report)? } else { second };
+                Target::Tee(Box::new(Tee { first, second }))
+            }
+            To::Share { share, by, part, rest } => {
+                let part = self.place(part, topic, report);
+                let rest = self.place(rest, topic, report);
+                Target::Share(Box::new(Share { share, by, part: part?, rest: rest? }))
+            }
+        })
+    }
+
+    /// A topic in which messages wait for `place`, and a route from there.
+    fn queue_for(&mut self, place: Target, report: &mut Report) -> Option<Target> {
+        let name = secondary_name(&self.name);
+        if !names::is_valid_name(name.as_bytes()) {
+            let message = format!(
+                "the topic \"{name}\", in which messages wait for the secondary place, has too long a name"
+            );
+            report.error(&self.section.spot, message);
+            return None;
+        }
+        let topic = Template::parse(&name).ok()?;
+        self.secondary = Some(Flow::Move(Box::new(Move {
+            from: Source::Nsq(NsqChannel { topic: name.clone(), channel: name }),
+            to: place,
+            publish: self.options.publish,
+            retry: self.options.retry,
+            dead_letter: self.options.dead_letter.clone(),
+            ordered: self.options.ordered,
+        })));
+        Some(Target::Topic { topic })
+    }
+
+    /// One place of the destination.
+    fn place(
         &self,
         to: End<AmqpTarget>,
         topic: Option<&str>,
@@ -255,11 +301,11 @@ impl Draft<'_, '_> {
 
 /// Whether what goes to the target surely comes back to the source.
 fn feeds(from: &Source, to: &Target) -> bool {
-    match (from, to) {
+    to.places().iter().any(|place| match (from, place) {
         (Source::Nsq(from), Target::Topic { topic }) => topic.constant() == Some(&from.topic),
         (Source::Amqp(from), Target::Amqp(to)) => publishes_to_queue(to, &from.broker, &from.queue),
         _ => false,
-    }
+    })
 }
 
 /// Whether the target says itself that it feeds `queue`: by the default exchange, or by what it declares.

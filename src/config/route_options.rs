@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::endpoints::{self, End};
 use super::error::{Report, Spot};
-use super::section::{Field, Keys, Section};
+use super::keys::routes::{BACKOFF, DEAD_LETTER, LIMIT, RETRY, WINDOW};
+use super::section::{Field, Section};
 use super::suggest::hint;
 use super::tree::Kind;
 use crate::bridge::route::{
@@ -12,14 +13,6 @@ use crate::bridge::route::{
 };
 use crate::bridge::transform::Template;
 use crate::limit::{Allowance, BYTES_PER_CELL, LimitOptions};
-
-pub(super) const LIMIT: &Keys = &["burst", "burst_bytes", "bytes", "messages", "on_exceed"];
-
-pub(super) const RETRY: &Keys = &["backoff", "max_attempts"];
-
-pub(super) const BACKOFF: &Keys = &["initial", "max"];
-
-pub(super) const WINDOW: &Keys = &["bytes", "messages"];
 
 /// Fastest limit of messages and of bytes a second: above, whole nanoseconds a cell are too coarse.
 const MESSAGES_PER_SECOND_MAX: u64 = 10_000_000;
@@ -152,8 +145,9 @@ fn dead_letter(
     if matches!(field.node.kind, Kind::Scalar(_)) {
         return dead_letter_word(field, report);
     }
-    let end =
-        endpoints::end(field, report, |field, report| endpoints::target(field, brokers, report))?;
+    let end = endpoints::end(field, DEAD_LETTER, report, |field, report| {
+        endpoints::target(field, brokers, report)
+    })?;
     match end {
         End::Nsq(end) => {
             if let Some((_, spot)) = &end.channel {

@@ -4,14 +4,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Report, Spot};
+use super::keys::Keys;
 use super::suggest::{alternatives, hint};
 use super::tree::{Entry, Kind, Node};
 use super::units;
 use crate::limit::Rate;
 use crate::names;
-
-/// The keys of one kind of mapping, in alphabetical order. A test checks that the documentation has each of them.
-pub(super) type Keys = [&'static str];
 
 /// A mapping whose keys are all known.
 #[derive(Debug)]
@@ -32,15 +30,15 @@ impl<'t> Section<'t> {
     pub(super) fn open(field: &Field<'t>, keys: &Keys, report: &mut Report) -> Option<Self> {
         let section = Self::open_any(field, report)?;
         for entry in section.entries {
-            if !keys.contains(&entry.key.as_str()) {
-                let hint = hint(&entry.key, keys.iter().copied());
+            if keys.names().all(|name| name != entry.key) {
+                let hint = hint(&entry.key, keys.names());
                 let separator = if hint.is_empty() { ";" } else { "" };
                 report.error(
                     &section.spot.key(&entry.key, entry.place),
                     format!(
                         "unknown key \"{}\"{hint}{separator} expected one of {}",
                         entry.key,
-                        keys.join(", ")
+                        keys.names().collect::<Vec<_>>().join(", ")
                     ),
                 );
             }

@@ -1,4 +1,4 @@
-//! Whole configurations: every error with its place and words, the shipped files, and that the documentation has each key.
+//! Whole configurations: every error with its place and words, the shipped files, and the tables of keys.
 
 use std::ffi::OsString;
 use std::fs;
@@ -256,10 +256,13 @@ routes/b.yaml:1:9: routes: expected a list of routes, found \"5\""
     );
 }
 
+mod bounds;
 mod declare_rules;
+mod keys;
 mod node_errors;
 mod route_errors;
 mod route_rules;
+mod schema;
 mod topics;
 
 /// Reads `text` as a route file and as a node's file; only a panic or a hang can fail.
@@ -291,57 +294,5 @@ proptest::proptest! {
             }
             read_both(&chars.into_iter().collect::<String>());
         }
-    }
-}
-
-/// Every key that the decoder knows stands in the documentation, under the heading of its mapping.
-#[test]
-fn the_documentation_has_every_key() {
-    let configuration = include_str!("../../docs/configuration.md");
-    let routes = include_str!("../../docs/routes.md");
-    let topics = include_str!("../../docs/topics.md");
-    for (text, heading, keys) in [
-        (configuration, "## The file", node_file::ROOT),
-        (configuration, "## nsqd", node_file::NSQD),
-        (configuration, "## brokers", brokers_file::BROKER),
-        (configuration, "### brokers.tls", brokers_file::TLS),
-        (configuration, "## log", node_file::LOG),
-        (topics, "## topics", topics_file::TOPIC),
-        (topics, "### topics.channel", topics_file::CHANNEL),
-        (topics, "### retention", topics_file::RETENTION),
-        (topics, "### dead_letter", topics_file::DEAD_LETTER),
-        (topics, "### rate", topics_file::RATE),
-        (topics, "### replay", topics_file::REPLAY),
-        (routes, "## The file", route_file::ROOT),
-        (routes, "## routes", route_file::ROUTE),
-        (routes, "## from and to", endpoints::ENDPOINT),
-        (routes, "## nsq", endpoints::NSQ),
-        (routes, "## from.amqp", endpoints::AMQP_SOURCE),
-        (routes, "## from.amqp.declare", declare::SOURCE_DECLARE),
-        (routes, "## to.amqp", endpoints::AMQP_TARGET),
-        (routes, "## to.amqp.declare", declare::TARGET_DECLARE),
-        (routes, "### declare.queues", declare::QUEUE),
-        (routes, "### declare.bindings", declare::BINDING),
-        (routes, "### declare.exchanges", declare::EXCHANGE),
-        (routes, "### declare.exchange_bindings", declare::EXCHANGE_BINDING),
-        (routes, "## limit", route_options::LIMIT),
-        (routes, "## window", route_options::WINDOW),
-        (routes, "## retry", route_options::RETRY),
-        (routes, "### retry.backoff", route_options::BACKOFF),
-        (routes, "## dead_letter", endpoints::ENDPOINT),
-    ] {
-        let part = text
-            .split_once(&format!("\n{heading}\n"))
-            .unwrap_or_else(|| panic!("no part \"{heading}\""))
-            .1;
-        let part = part.split("\n#").next().unwrap();
-        let documented: Vec<&str> =
-            part.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-        let mut sorted = documented.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, keys, "{heading}");
-    }
-    for variable in crate::bridge::transform::VARIABLES {
-        assert!(routes.contains(&format!("\n| `{variable}` | ")), "{variable}");
     }
 }

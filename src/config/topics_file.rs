@@ -3,48 +3,14 @@
 use std::time::Duration;
 
 use super::error::Report;
-use super::section::{Field, Keys, Section};
+use super::keys::topics::{CHANNEL, DEAD_LETTER, RATE, REPLAY, RETENTION, TOPIC};
+use super::section::{Field, Section};
 use super::tree::Kind;
 use crate::engine::policy::{
     ChannelRow, DeadLetterTo, Durability, Envelope, OnFull, Pattern, Policies, Replay, Retention,
     Rules, TopicRow,
 };
 use crate::limit::{Allowance, Rate};
-
-pub(super) const TOPIC: &Keys = &[
-    "channel",
-    "channels",
-    "dead_letter",
-    "declare",
-    "durability",
-    "match",
-    "max_age",
-    "max_attempts",
-    "max_bytes",
-    "max_messages",
-    "on_full",
-    "retention",
-];
-
-pub(super) const CHANNEL: &Keys = &[
-    "dead_letter",
-    "match",
-    "max_age",
-    "max_attempts",
-    "max_bytes",
-    "max_messages",
-    "on_full",
-    "rate",
-    "replay",
-];
-
-pub(super) const RETENTION: &Keys = &["age", "bytes", "messages"];
-
-pub(super) const DEAD_LETTER: &Keys = &["envelope", "topic"];
-
-pub(super) const REPLAY: &Keys = &["offset", "time"];
-
-pub(super) const RATE: &Keys = &["burst", "messages"];
 
 /// The words for durability.
 pub(super) const DURABILITY: [(&str, Durability); 3] =

@@ -1,6 +1,6 @@
 //! Rules between routes, and between routes and the node: names, topics, brokers, declarations, loops.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use super::error::{Report, Spot};
@@ -67,10 +67,10 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
             Source::Nsq(from) => Some((from.topic.as_str(), &placed.from)),
             Source::Amqp(_) => None,
         };
-        let to = match &moving.to {
+        let to = moving.to.places().into_iter().filter_map(|place| match place {
             Target::Topic { topic } => topic.constant().map(|topic| (topic, &placed.to)),
-            Target::Amqp(_) => None,
-        };
+            _ => None,
+        });
         for (topic, spot) in from.into_iter().chain(to) {
             if let Some(owner) = direct.get(topic) {
                 let message = format!(
@@ -194,11 +194,10 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
             kept(placed, node, report);
             continue;
         }
-        let Some(to) = placed.route.target().and_then(Target::amqp) else { continue };
-        let broker = node.brokers.iter().find(|broker| broker.name == to.broker);
-        if let Some(broker) = broker
-            && broker.max_message_size < max_msg_size
-        {
+        let brokers = placed.route.amqp_targets().map(|to| to.broker.as_str());
+        let brokers: BTreeSet<&str> = brokers.collect();
+        let small = node.brokers.iter().filter(|broker| broker.max_message_size < max_msg_size);
+        for broker in small.filter(|broker| brokers.contains(broker.name.as_str())) {
             let message = format!(
                 "the broker \"{}\" takes messages up to {}, nsqd.max_msg_size is {}: larger ones are refused",
                 broker.name,
@@ -212,7 +211,8 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
 
 /// What is acked at a broker must outlive this process.
 fn kept(placed: &PlacedRoute, node: &NodeConfig, report: &mut Report) {
-    let is_kept_here = matches!(placed.route.target(), Some(Target::Topic { .. }));
+    let places = placed.route.target().map(Target::places).unwrap_or_default();
+    let is_kept_here = places.iter().any(|place| matches!(place, Target::Topic { .. }));
     if is_kept_here && node.nsqd.data_path.is_none() {
         let message = "the queue's messages are to be kept here, which needs nsqd.data_path: without it the route does not run";
         report.warn(&placed.to, message);

@@ -234,7 +234,7 @@ fn a_quorum_queue_survives_the_kill_of_its_leader() {
     let server = Leveret::serve(&configuration).file("bridges/routes.yaml", &routes).start();
     let leader = cluster.leader(&format!("{}.{tag}", names[0]));
     let survivor = nodes.iter().find(|node| node.uri() != leader.uri()).expect("another node");
-    let traffic = Traffic::start_declared(&names, &tag, survivor.uri(), server.tcp());
+    let traffic = Traffic::start_quorum(&names, &tag, survivor.uri(), server.tcp());
     traffic.flows(&server);
     leader.kill();
     traffic.flows(&server);

@@ -16,9 +16,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use books::Name;
-use load::{Dice, MARKS, PAUSED, World, consumer, operator, publisher};
+use load::{MARKS, PAUSED, World, consumer, operator, publisher};
 use wire::{Link, command};
 
+use crate::support::dice::Dice;
 use crate::support::leveret::Leveret;
 use crate::support::{http, stats};
 

@@ -16,6 +16,7 @@
 //! | [`wait`] | awaiting a condition with a deadline |
 
 pub(crate) mod authd;
+pub(crate) mod dice;
 pub(crate) mod drivers;
 pub(crate) mod http;
 pub(crate) mod leveret;

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// What the relay does with bytes and newcomers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ enum Mood {
     Open,
     /// Connections stay, and nothing passes: as a network that drops packets.
     Silent,
+    /// Every piece of bytes waits so long: as a network that is far or full.
+    Slow(Duration),
     /// Newcomers are closed at once: as a server that is down.
     Closed,
 }
@@ -71,6 +74,11 @@ impl Proxy {
         self.relay.turn(Mood::Silent, false);
     }
 
+    /// Has every piece of bytes wait so long, until [`Proxy::open`].
+    pub(crate) fn slow(&self, delay: Duration) {
+        self.relay.turn(Mood::Slow(delay), false);
+    }
+
     /// Lets bytes and newcomers through again.
     pub(crate) fn open(&self) {
         self.relay.turn(Mood::Open, false);
@@ -121,7 +129,12 @@ impl Relay {
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             let state = self.state.lock().expect("no thread panics with the lock");
             let quiet = |state: &mut State| state.mood == Mood::Silent;
-            drop(self.changed.wait_while(state, quiet));
+            let state = self.changed.wait_while(state, quiet).expect("no thread panics with it");
+            let mood = state.mood;
+            drop(state);
+            if let Mood::Slow(delay) = mood {
+                std::thread::sleep(delay);
+            }
             if to.write_all(&bytes[..count]).is_err() {
                 break;
             }
@@ -144,7 +157,7 @@ fn bytes_pass_fall_silent_and_are_cut() {
 
     proxy.silence();
     near.write_all(b"b").unwrap();
-    far.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+    far.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     assert!(far.read(&mut one).is_err(), "nothing passes");
     proxy.open();
     far.set_read_timeout(None).unwrap();

@@ -135,6 +135,23 @@ impl Rabbit {
         assert_eq!(uri, self.uri, "a node keeps its ports");
     }
 
+    /// SIGSTOP: the node is there and does not answer, until [`Rabbit::thaw`].
+    pub(crate) fn freeze(&self) {
+        super::signal(self.pid(), "STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        super::signal(self.pid(), "CONT");
+    }
+
+    fn pid(&self) -> u32 {
+        assert!(self.own.is_some(), "the shared node is not to be harmed");
+        let text =
+            fs::read_to_string(self.dir.join("node.pid")).expect("a node that runs has a pid");
+        text.trim().parse().expect("a pid is a number")
+    }
+
     /// Ends the node in good order; [`Rabbit::restart`] brings it back.
     pub(crate) fn stop(&self) {
         assert!(self.own.is_some(), "the shared node is not to be harmed");

@@ -37,6 +37,51 @@ routes:
 /// The routes' names.
 pub(crate) const NAMES: [&str; 4] =
     ["publish-direct", "publish-queued", "deliver-direct", "deliver-queued"];
+
+/// Further kinds of routes, to be added to [`ROUTES`].
+pub(crate) const MORE_ROUTES: &str = r#"
+  - name: publish-ordered
+    from: { nsq: { topic: publish-ordered.@ } }
+    to: { amqp: { exchange: "", routing_key: publish-ordered.@, declare: { queues: [ { name: publish-ordered.@, type: quorum } ] } } }
+    mode: queued
+    ordered: true
+  - name: publish-tee
+    from: { nsq: { topic: publish-tee.@ } }
+    to:
+      tee:
+        primary: { amqp: { exchange: "", routing_key: publish-tee.@, declare: { queues: [ { name: publish-tee.@ } ] } } }
+        secondary: { nsq: { topic: publish-tee.copy.@ } }
+    mode: direct
+  - name: move-queue
+    from: { amqp: { queue: move-queue.@, declare: {} } }
+    to: { amqp: { exchange: "", routing_key: move-queue.out.@, declare: { queues: [ { name: move-queue.out.@ } ] } } }
+    mode: queued
+  - name: move-topic
+    from: { nsq: { topic: move-topic.@ } }
+    to: { nsq: { topic: move-topic.out.@ } }
+    mode: queued
+"#;
+
+/// The names of [`MORE_ROUTES`].
+pub(crate) const MORE_NAMES: [&str; 4] =
+    ["publish-ordered", "publish-tee", "move-queue", "move-topic"];
+
+/// One end of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Nsq,
+    Amqp,
+}
+
+/// What publishers and consumers of a route are, and the place that the latter read.
+fn ends(name: &str, tag: &str) -> (End, End, String) {
+    match name.split('-').next() {
+        Some("publish") => (End::Nsq, End::Amqp, format!("{name}.{tag}")),
+        Some("deliver") => (End::Amqp, End::Nsq, format!("{name}.{tag}")),
+        _ if name == "move-queue" => (End::Amqp, End::Amqp, format!("{name}.out.{tag}")),
+        _ => (End::Nsq, End::Nsq, format!("{name}.out.{tag}")),
+    }
+}
 /// How long clients try again, in seconds.
 const PATIENCE: &str = "40";
 /// How many confirmed messages a route has to move for a test to say that it works.
@@ -45,6 +90,8 @@ const SOME: u64 = 30;
 const DRAIN: Duration = Duration::from_secs(45);
 /// For what is there already.
 const NOW: Duration = Duration::from_millis(1);
+/// How long consumers go on, in seconds: longer than any test.
+const LONG: &str = "7200";
 /// An end of a consumer that a test never reaches.
 const ENDLESS: &str = "1000000";
 
@@ -66,53 +113,69 @@ impl Traffic {
         at: SocketAddr,
         steadfast: bool,
     ) -> Self {
-        Self::start_with(routes, tag, broker, at, (steadfast, true))
+        Self::start_on(routes, tag, broker, at, (steadfast, "classic"))
     }
 
-    /// As [`Traffic::start`], with queues that are there already.
-    pub(crate) fn start_declared(
+    /// As [`Traffic::start`], with quorum queues.
+    pub(crate) fn start_quorum(
         routes: &[&'static str],
         tag: &str,
         broker: &str,
         at: SocketAddr,
     ) -> Self {
-        Self::start_with(routes, tag, broker, at, (false, false))
+        Self::start_on(routes, tag, broker, at, (false, "quorum"))
     }
 
-    fn start_with(
+    fn start_on(
         routes: &[&'static str],
         tag: &str,
         broker: &str,
         at: SocketAddr,
-        (steadfast, declares): (bool, bool),
+        (steadfast, kind): (bool, &str),
     ) -> Self {
         let scratch = Scratch::new("traffic");
         let until = scratch.path().join("until").display().to_string();
         let endless = ["--patience", PATIENCE, "--until", &until, "--pace", "0.01"];
         let (mut publishers, mut consumers) = (HashMap::new(), HashMap::new());
         for &name in routes {
+            let (from, to, goal) = ends(name, tag);
             let place = format!("{name}.{tag}");
-            if name.starts_with("publish") {
-                let what = ["consume", "--queue", &place, "--count", ENDLESS];
-                let what = [&what[..], &["--patience", PATIENCE]].concat();
-                if declares {
-                    pika(broker, &["declare", "--queue", &place]).finish();
-                }
-                consumers.insert(name, pika(broker, &what));
-                let options = [&endless[..], &["--prefix", name]].concat();
-                publishers.insert(name, Library::Pynsq.publish(at, &place, &options));
-            } else {
-                let options = ["--count", ENDLESS, "--seconds", "120", "--max-in-flight", "50"];
-                let library = if steadfast || name == "deliver-direct" {
-                    Library::Pynsq
-                } else {
-                    Library::Nsqjs
-                };
-                consumers.insert(name, library.consume(at, &place, "c", &options));
-                pika(broker, &["declare", "--queue", &place]).finish();
-                let what = ["publish", "--routing-key", &place, "--prefix", name];
-                publishers.insert(name, pika(broker, &[&what[..], &endless].concat()));
+            let queues =
+                [(from, &place), (to, &goal)].into_iter().filter(|(end, _)| *end == End::Amqp);
+            for (_, queue) in queues {
+                let kind = if name == "publish-ordered" { "quorum" } else { kind };
+                pika(broker, &["declare", "--queue", queue, "--type", kind]).finish();
             }
+            let consumer = match to {
+                End::Amqp => {
+                    let what = ["consume", "--queue", &goal, "--count", ENDLESS];
+                    pika(
+                        broker,
+                        &[&what[..], &["--patience", PATIENCE, "--seconds", LONG]].concat(),
+                    )
+                }
+                End::Nsq => {
+                    let options = ["--count", ENDLESS, "--seconds", LONG, "--max-in-flight", "50"];
+                    let library = if steadfast || name == "deliver-direct" {
+                        Library::Pynsq
+                    } else {
+                        Library::Nsqjs
+                    };
+                    library.consume(at, &goal, "c", &options)
+                }
+            };
+            consumers.insert(name, consumer);
+            let publisher = match from {
+                End::Nsq => {
+                    let options = [&endless[..], &["--prefix", name]].concat();
+                    Library::Pynsq.publish(at, &place, &options)
+                }
+                End::Amqp => {
+                    let what = ["publish", "--routing-key", &place, "--prefix", name];
+                    pika(broker, &[&what[..], &endless].concat())
+                }
+            };
+            publishers.insert(name, publisher);
         }
         Self { scratch, publishers, consumers }
     }

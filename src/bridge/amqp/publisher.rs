@@ -278,8 +278,8 @@ impl Publisher {
             let Some(message) = self.queue.pop_front() else {
                 break;
             };
-            if message.ticket.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
-                // Its producer was told that it failed: it must not arrive after all.
+            if message.is_given_up() {
+                refused.push((message, Outcome::given_up()));
                 continue;
             }
             match self.prepare(channel, &message) {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
 use super::consumer::{Arrival, Arrivals, Progress, Settlements};
-use crate::bridge::message::Message;
+use crate::bridge::message::{Message, Placed};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::runner::Pace;
 use crate::bridge::settler::Origin;
@@ -107,6 +107,7 @@ impl QueueSource {
             body: arrival.body,
             ticket: None,
             dead: None,
+            placed: Placed::Nowhere,
         });
         self.state.lock().ready.extend(messages);
         self.changed.notify_one();

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::bridge::message::{Message, Outcome, Settle};
+use crate::bridge::message::{Message, Outcome, Placed, Settle};
 use crate::bridge::route::PublishOptions;
 use crate::bridge::runner::Pace;
 use crate::bridge::status::Status;
@@ -166,6 +166,7 @@ impl Ingress for Producers {
             body: outbound.body,
             ticket: Some(ticket.clone()),
             dead: None,
+            placed: Placed::Nowhere,
         }));
         drop(queue);
         self.arrived.notify_one();

@@ -2,7 +2,7 @@
 //!
 //! A message stays in the channel until its target has it (FIN); one that is tried again is requeued with a delay (REQ).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::{Mutex, RwLock};
 
-use crate::bridge::message::Message;
+use crate::bridge::message::{Message, Placed};
 use crate::bridge::route::NsqChannel;
 use crate::bridge::runner::Pace;
 use crate::bridge::settler::Origin;
@@ -33,8 +33,8 @@ pub(in crate::bridge) struct Queue {
     window: u32,
     /// The subscription of the moment; replaced when the channel is deleted and made again.
     consumer: RwLock<Option<(Arc<Consumer>, Arc<Signal>)>>,
-    /// Refused messages that the channel holds until they are tried again.
-    retried: Mutex<HashSet<MessageId>>,
+    /// Refused messages that the channel holds until they are tried again, and where they are already.
+    retried: Mutex<HashMap<MessageId, Placed>>,
 }
 
 impl Queue {
@@ -100,9 +100,9 @@ impl Queue {
                 }
                 continue;
             };
-            let batch = pull(&consumer, pace);
+            let mut batch = pull(&consumer, pace);
             if !batch.is_empty() {
-                self.count_received(&batch);
+                self.recognize(&mut batch);
                 return batch;
             }
             signal.woken().await;
@@ -111,11 +111,16 @@ impl Queue {
         }
     }
 
-    /// Counts the messages that are new to the route, and not back after a refusal.
-    fn count_received(&self, batch: &[Message]) {
+    /// Counts the messages that are new to the route, and tells those that are back after a refusal where they are already.
+    fn recognize(&self, batch: &mut [Message]) {
         let mut retried = self.retried.lock();
-        let fresh = batch.iter().filter(|message| !retried.remove(&message.id));
-        let (messages, bytes) = fresh.fold((0, 0), |(n, bytes), m| (n + 1, bytes + m.size()));
+        let (mut messages, mut bytes) = (0, 0);
+        for message in batch {
+            match retried.remove(&message.id) {
+                Some(placed) => message.placed = placed,
+                None => (messages, bytes) = (messages + 1, bytes + message.size()),
+            }
+        }
         let counters = &self.status.counters;
         counters.received.fetch_add(messages, Ordering::Relaxed);
         counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
@@ -137,7 +142,16 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
         .into_iter()
         .map(|(id, timestamp, attempts, size)| {
             let body = bodies.split_to(size);
-            Message { id, message_id: None, timestamp, attempts, body, ticket: None, dead: None }
+            Message {
+                id,
+                message_id: None,
+                timestamp,
+                attempts,
+                body,
+                ticket: None,
+                dead: None,
+                placed: Placed::Nowhere,
+            }
         })
         .collect()
 }
@@ -156,7 +170,8 @@ impl Origin for Queue {
     }
 
     fn retry(&self, messages: Vec<(Message, Instant)>) {
-        self.retried.lock().extend(messages.iter().map(|(message, _)| message.id));
+        let back = messages.iter().map(|(message, _)| (message.id, message.placed));
+        self.retried.lock().extend(back);
         if let Some((consumer, _)) = self.current() {
             let now = clock::now();
             let mut settling = consumer.settle(now);

@@ -69,8 +69,8 @@ impl TopicSink {
         let mut outcomes = Vec::new();
         let mut topics: BTreeMap<String, Vec<Message>> = BTreeMap::new();
         for message in batch {
-            if message.ticket.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
-                // Its producer was told that it failed: it must not arrive after all.
+            if message.is_given_up() {
+                outcomes.push((message, Outcome::given_up()));
                 continue;
             }
             match self.topic_of(&message) {
@@ -79,26 +79,41 @@ impl TopicSink {
             }
         }
         for (topic, messages) in topics {
-            match self.hand_over(&topic, &messages, signal) {
-                Ok(Accepted::Now) => {
-                    outcomes
-                        .extend(messages.into_iter().map(|message| (message, Outcome::Confirmed)));
-                }
-                Ok(Accepted::Logged(mark)) => self.wait_for(messages, Answer::Mark(mark), open),
-                Ok(Accepted::Pending(ticket)) => {
-                    self.wait_for(messages, Answer::Ticket(ticket), open)
-                }
-                Err(error) => {
-                    let refusal = refusal(&error);
-                    outcomes.extend(
-                        messages.into_iter().map(|m| (m, Outcome::Refused(refusal.clone()))),
-                    );
-                }
-            }
+            self.publish_to(&topic, messages, signal, open, &mut outcomes);
         }
         self.settle(outcomes);
         // An answer may have come before it was waited for.
         self.collect(signal, open);
+    }
+
+    /// Publishes messages to one topic: all at once, or as many as fit one by one.
+    fn publish_to(
+        &self,
+        topic: &str,
+        messages: Vec<Message>,
+        signal: &Arc<Signal>,
+        open: &mut Open,
+        outcomes: &mut Vec<(Message, Outcome)>,
+    ) {
+        match self.hand_over(topic, &messages, signal) {
+            Ok(Accepted::Now) => {
+                outcomes.extend(messages.into_iter().map(|message| (message, Outcome::Confirmed)));
+            }
+            Ok(Accepted::Logged(mark)) => Self::wait_for(messages, Answer::Mark(mark), open),
+            Ok(Accepted::Pending(ticket)) => {
+                Self::wait_for(messages, Answer::Ticket(ticket), open);
+            }
+            Err(PublishError::Full { .. }) if messages.len() > 1 => {
+                for message in messages {
+                    self.publish_to(topic, vec![message], signal, open, outcomes);
+                }
+            }
+            Err(error) => {
+                let refusal = refusal(&error);
+                let refused = messages.into_iter().map(|m| (m, Outcome::Refused(refusal.clone())));
+                outcomes.extend(refused);
+            }
+        }
     }
 
     fn hand_over(
@@ -140,7 +155,7 @@ impl TopicSink {
         Err(Refusal::new(RefusalKind::Transform, reason))
     }
 
-    fn wait_for(&self, messages: Vec<Message>, answer: Answer, open: &mut Open) {
+    fn wait_for(messages: Vec<Message>, answer: Answer, open: &mut Open) {
         open.messages += messages.len();
         open.bytes += messages.iter().map(Message::size).sum::<u64>();
         open.answers.push_back((messages, answer));

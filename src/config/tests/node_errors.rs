@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Folder, node_findings};
-use crate::config::node_file::NSQD;
+use crate::config::keys::nsqd::NSQD;
 
 const WRONG: &[(&str, &str)] = &[
     (
@@ -153,7 +153,7 @@ const WRONG: &[(&str, &str)] = &[
 #[test]
 fn wrong_values_are_told_with_their_place() {
     for (text, expected) in WRONG {
-        let expected = expected.replace("<nsqd>", &NSQD.join(", "));
+        let expected = expected.replace("<nsqd>", &NSQD.names().collect::<Vec<_>>().join(", "));
         let expected = format!("leveret.yaml:{expected}");
         assert_eq!(node_findings(text), expected, "{text}");
     }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::books::{Books, Name};
 use super::wire::{Link, command, post};
+use crate::support::dice::Dice;
 use crate::support::nsq::mpub_body;
 
 /// Where publishes go.
@@ -22,25 +23,6 @@ pub(super) const PAUSED: Name = ("orders", "bill");
 const LIFE_MAX: usize = 8000;
 /// Settled messages of a consumer between two marks.
 const MARK_EVERY: usize = 40;
-
-/// Chance by the number: the same for the same seed.
-#[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `bound`.
-    pub(super) const fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % bound
-    }
-}
 
 /// Where the server takes NSQ and HTTP.
 pub(super) type Doors = (SocketAddr, SocketAddr);

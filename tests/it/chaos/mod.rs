@@ -1,5 +1,7 @@
 //! What survives when a broker is killed. Each test here starts a node of its own.
 
+mod mixed;
+
 use std::net::TcpStream;
 
 use crate::support::drivers::{bodies, expected, pika};

@@ -1,0 +1,63 @@
+//! The keys of the node's file, besides `nsqd` and `topics`.
+
+use std::time::Duration;
+
+use super::brokers::BROKER;
+use super::nsqd::NSQD;
+use super::topics::TOPIC;
+use super::*;
+
+/// `node file`.
+pub(in crate::config) const ROOT: &Keys = &Keys::new(
+    "node file",
+    &[
+        key(
+            "bridges",
+            PATH,
+            "none",
+            "the folder with the route files: every `.yaml` and `.yml` in it, sorted by name, \
+             hidden ones left out. It may be empty, but it must exist",
+        ),
+        key(
+            "brokers",
+            Kind::Named(&Kind::Mapping(BROKER)),
+            "none",
+            "the brokers by name, see [brokers](#brokers)",
+        ),
+        key("log", Kind::Mapping(LOG), "", "see [log](#log)"),
+        key("nsqd", Kind::Mapping(NSQD), "", "the NSQ side, see [nsqd](#nsqd)"),
+        key(
+            "shutdown_timeout",
+            Kind::Duration(Duration::ZERO, HOUR),
+            "`15s`",
+            "how long a clean exit may take to answer clients, and then again to settle what \
+             routes have in flight; the rest is redelivered",
+        ),
+        key(
+            "topics",
+            Kind::List("list", &Kind::Mapping(TOPIC)),
+            "none",
+            "bounds, ages, attempts, dead letters and limits by the patterns of names, see \
+             [topics](topics.md)",
+        ),
+    ],
+);
+
+/// `log`.
+pub(in crate::config) const LOG: &Keys = &Keys::new(
+    "log",
+    &[
+        key(
+            "format",
+            Kind::Choice(&["text", "json"]),
+            "`text`",
+            "for people, or one JSON object a line",
+        ),
+        key(
+            "level",
+            Kind::Choice(&["trace", "debug", "info", "warn", "error"]),
+            "`info`",
+            "the least severe level that is logged",
+        ),
+    ],
+);
