@@ -266,37 +266,24 @@ async fn finding(
     wish: &Wish,
     apply: bool,
 ) -> Finding {
-    let Thing::Binding(binding) = &wish.thing else {
-        let (state, reason) = prober.look(&wish.thing).await;
-        return match state {
-            State::Create if wish.passive => {
-                (State::Conflict, "it is not there, and is not to be made".to_owned())
+    let seen = match &wish.thing {
+        Thing::Binding(binding) => {
+            let by_ends = ends(prober, found, binding).await;
+            match by_ends {
+                Some(finding) => finding,
+                None => shown(management, binding).await,
             }
-            State::Create if apply => prober.make(&wish.thing).await,
-            _ => (state, reason),
-        };
+        }
+        thing => prober.look(thing).await,
     };
-    if let Some((state, reason)) = ends(prober, found, binding).await {
-        if state != State::Create || !apply {
-            return (state, reason);
+    match seen.0 {
+        State::Create if wish.passive => {
+            (State::Conflict, "it is not there, and is not to be made".to_owned())
         }
-    } else if let Some(finding) = shown(management, binding).await {
-        if finding.0 != State::Create || !(apply || wish.passive) {
-            return finding;
-        }
-        if wish.passive {
-            return (State::Conflict, "it is not there, and is not to be made".to_owned());
-        }
-    } else if !apply || wish.passive {
-        let reason = match management {
-            Err(error) => format!("the management API does not answer: {error}"),
-            Ok(_) => {
-                "AMQP does not tell of bindings, and the broker has no management key".to_owned()
-            }
-        };
-        return (State::Unknown, reason);
+        // To make a binding that is there changes nothing.
+        State::Create | State::Unknown if apply && !wish.passive => prober.make(&wish.thing).await,
+        _ => seen,
     }
-    prober.make(&wish.thing).await
 }
 
 /// What a binding comes to by its ends alone: it is new if one of them is, and impossible without them.
@@ -329,16 +316,21 @@ async fn ends(prober: &mut Prober, found: &[(Wish, State)], binding: &Binding) -
     is_new.then(|| (State::Create, String::new()))
 }
 
-async fn shown(
-    management: &Result<Option<Management>, String>,
-    binding: &Binding,
-) -> Option<Finding> {
-    let Ok(Some(management)) = management else { return None };
-    Some(match management.has(binding).await {
+/// What the management API says of a binding.
+async fn shown(management: &Result<Option<Management>, String>, binding: &Binding) -> Finding {
+    let management = match management {
+        Ok(Some(management)) => management,
+        Ok(None) => {
+            let reason = "AMQP does not tell of bindings, and the broker has no management key";
+            return (State::Unknown, reason.to_owned());
+        }
+        Err(error) => return (State::Failed, format!("the management API is of no use: {error}")),
+    };
+    match management.has(binding).await {
         Ok(Shown::There) => (State::Exists, String::new()),
         Ok(Shown::Absent) => (State::Create, String::new()),
         Err(error) => (State::Failed, format!("the management API does not tell: {error}")),
-    })
+    }
 }
 
 /// What the routes ask of this broker: each thing once, in the order in which they can be made.
