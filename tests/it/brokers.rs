@@ -176,10 +176,10 @@ fn a_broker_that_blocks_stops_answering_or_goes_is_waited_for_or_left() {
 
     // A node that stops: two heartbeats later the other host has the connection.
     other.open();
-    rabbit.pause();
+    rabbit.freeze();
     let address = other.address().to_string();
     await_links(&server, &name, |link| link["state"] == "up" && link["address"] == address);
-    rabbit.resume();
+    rabbit.thaw();
     client.publish(&name, b"there");
     let consume = ["consume", "--queue", &name, "--count", "1"];
     let (messages, _) = pika(shared.uri(), &consume).finish();
@@ -243,9 +243,9 @@ fn a_quorum_queue_survives_the_kill_of_its_leader() {
     // A node that hangs is left, too.
     let leader = cluster.leader(&format!("{}.{tag}", names[1]));
     if leader.uri() != survivor.uri() {
-        leader.pause();
+        leader.freeze();
         traffic.flows(&server);
-        leader.resume();
+        leader.thaw();
     }
     traffic.finish();
 }

@@ -77,17 +77,6 @@ impl Rabbit {
         line.and_then(|port| port.parse().ok()).expect("a port of that name")
     }
 
-    /// SIGSTOP: the node is there, its sockets are open, and nobody answers.
-    pub(crate) fn pause(&self) {
-        assert!(self.own.is_some(), "the shared node is not to be harmed");
-        broker("pause", &self.dir, &[], false);
-    }
-
-    /// SIGCONT.
-    pub(crate) fn resume(&self) {
-        broker("resume", &self.dir, &[], false);
-    }
-
     /// `amqp://` address with user and password, of the default virtual host; the same after a restart.
     pub(crate) fn uri(&self) -> &str {
         &self.uri
