@@ -56,7 +56,7 @@ use policy::{Durability, Policies};
 pub use retention::Replay;
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
-pub use upstream::{Ingress, Origin, Outbound, Upstream};
+pub use upstream::{Ingress, Origin, Outbound, Postponed, Upstream};
 
 use crate::clock;
 pub use crate::metrics::quantile::{

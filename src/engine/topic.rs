@@ -123,7 +123,7 @@ impl Topic {
         }
         self.admit(&feed, || Load::of(bodies.clone()))?;
         if let Some(ingress) = feed.ingress.clone() {
-            let batch = route(&mut feed, self.shared.node, bodies, timestamp);
+            let batch = route(&mut feed, self.shared.node, bodies, timestamp, Duration::ZERO);
             drop(feed);
             return self.hand_out(&*ingress, batch, signal);
         }
@@ -182,11 +182,10 @@ impl Topic {
             return Err(PublishError::Exiting);
         }
         self.admit(&feed, || Load::of(std::iter::once(body)))?;
-        if feed.ingress.is_some() {
-            return Err(PublishError::Refused {
-                route: Arc::clone(&self.name),
-                reason: "a direct route to RabbitMQ cannot defer: publish without a delay".into(),
-            });
+        if let Some(ingress) = feed.ingress.clone() {
+            let batch = route(&mut feed, self.shared.node, std::iter::once(body), timestamp, delay);
+            drop(feed);
+            return self.hand_out(&*ingress, batch, signal);
         }
         let level = self.level(&feed, None)?;
         let mark = if self.ephemeral && self.room(&feed) == 0 {
@@ -477,6 +476,7 @@ fn route<'a>(
     node: u64,
     bodies: impl Iterator<Item = &'a [u8]>,
     timestamp: i64,
+    delay: Duration,
 ) -> Vec<Outbound> {
     let mut buffer = BytesMut::new();
     let mut ends = Vec::new();
@@ -490,7 +490,7 @@ fn route<'a>(
         .map(|end| {
             let body = rest.split_to(end - start);
             start = end;
-            Outbound { id: MessageId(node | feed.mint()), timestamp, body }
+            Outbound { id: MessageId(node | feed.mint()), timestamp, body, delay }
         })
         .collect()
 }

@@ -5,6 +5,7 @@
 //! consumer's FIN becomes the far side's ack).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,8 +21,34 @@ pub struct Origin {
     pub tag: u64,
 }
 
+/// A message of an upstream that a consumer has put off (REQ with a delay).
+#[derive(Clone, Debug)]
+pub struct Postponed {
+    /// Which one it is.
+    pub origin: Origin,
+    /// Its body.
+    pub body: Bytes,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// Deliveries so far.
+    pub attempts: u16,
+    /// How long it is not to be delivered.
+    pub delay: Duration,
+}
+
 /// Told how the messages that it offered to channels ended. Called without any engine lock held; must not block.
 pub trait Upstream: Send + Sync {
+    /// The longest delay for which a channel keeps a message that was put off without a word to its upstream.
+    fn hold_max(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// Consumers have put these off for longer than [`Upstream::hold_max`]. The channel delivers them again when they are
+    /// due, unless they are [withdrawn](super::Channel::withdraw) before.
+    fn postponed(&self, messages: Vec<Postponed>) {
+        drop(messages);
+    }
+
     /// A channel is done with these: consumers finished them, or an operator emptied the channel.
     fn finished(&self, origins: &[Origin]);
     /// A channel was deleted with these unsettled.
@@ -66,6 +93,8 @@ pub struct Outbound {
     pub timestamp: i64,
     /// The message's body.
     pub body: Bytes,
+    /// How long no consumer is to get it (DPUB); zero if it may at once.
+    pub delay: Duration,
 }
 
 /// Takes the messages published to a topic instead of its log. Must not block.

@@ -144,6 +144,9 @@ impl Producers {
 
 impl Ingress for Producers {
     fn offer(&self, batch: Vec<Outbound>, ticket: Ticket) -> Result<(), PublishError> {
+        if batch.iter().any(|message| !message.delay.is_zero()) {
+            return Err(self.refused("it cannot defer: publish without a delay"));
+        }
         let messages = batch.len() as u64;
         let bytes: u64 = batch.iter().map(|message| message.body.len() as u64).sum();
         self.admit(messages, bytes)?;

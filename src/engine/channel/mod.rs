@@ -291,6 +291,12 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
     }
 
+    /// Drops those of an upstream's messages that are put off: the upstream keeps them from now on, and offers them again
+    /// when they are due.
+    pub fn withdraw(&self, upstream: &Arc<dyn Upstream>, origins: &[Origin]) {
+        self.inner.lock().state.withdraw(upstream, origins);
+    }
+
     /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.
     pub(super) fn close(&self) {
         let mut leftovers = Leftovers::default();

@@ -13,6 +13,7 @@ use super::{Channel, Inner, view};
 use crate::clock::{self, Instant};
 use crate::engine::client::Client;
 use crate::engine::feed::{Feed, SEQ_MASK};
+use crate::engine::upstream::{Postponed, Source};
 use crate::names::MessageId;
 
 /// A message as a consumer gets it.
@@ -160,6 +161,7 @@ impl Consumer {
             inner: Some(inner),
             leftovers: Leftovers::default(),
             finished: 0,
+            postponed: Vec::new(),
             now,
         }
     }
@@ -180,6 +182,8 @@ pub struct Settling<'a> {
     leftovers: Leftovers,
     /// FINs that the client's counters do not know of yet.
     finished: u64,
+    /// What is put off for so long that its upstream is to know.
+    postponed: Vec<(Source, Postponed)>,
     now: Instant,
 }
 
@@ -227,6 +231,7 @@ impl Settling<'_> {
         let index = self.consumer.index;
         let due = inner.state.requeue(index, seq, delay, self.now, feed.released)?;
         if let Some(due) = due {
+            self.postponed.extend(inner.state.postponed(seq, delay));
             self.consumer.channel.set_alarm(inner, due);
         }
         self.consumer.channel.note_requeue(feed, seq, inner.state.attempts(seq), delay);
@@ -259,5 +264,8 @@ impl Drop for Settling<'_> {
         drop(inner);
         channel.settle_leftovers(feed, &self.leftovers);
         channel.bury(dead);
+        for (source, message) in self.postponed.drain(..) {
+            source.upstream.postponed(vec![message]);
+        }
     }
 }
