@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | [`route`], [`broker`], [`transform`] | what a user writes, validated; plain values |
+//! | [`route`], [`topology`], [`broker`], [`transform`] | what a user writes, validated; plain values |
 //! | [`supervisor`], `running` | starts all routes and stops them; one route |
 //! | `links` | the connections to brokers that routes share |
 //! | `runner` | a flow: source, limit, sink |
@@ -13,6 +13,7 @@
 //! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
+//! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
 //! | `nsq/` | this node's own topics and channels as sources and sinks |
 
@@ -20,9 +21,11 @@ mod amqp;
 pub mod broker;
 pub mod envelope;
 mod links;
+mod management;
 mod message;
 mod nsq;
 mod phase;
+pub mod plan;
 pub mod properties;
 pub mod route;
 mod runner;
@@ -34,6 +37,7 @@ mod split;
 mod status;
 pub mod supervisor;
 mod timing;
+pub mod topology;
 pub mod transform;
 
 pub use supervisor::{Applied, Bridge, UnknownRoute};

@@ -215,6 +215,7 @@ mod tests {
             queue: "q".into(),
             prefetch: 1,
             consumer_tag: None,
+            offset: None,
             declare: Topology::default(),
         })
     }

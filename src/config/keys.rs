@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use super::units::{show_duration, show_size};
 
+pub(super) mod brokers;
+pub(super) mod declare;
 pub(super) mod endpoints;
 pub(super) mod node;
 pub(super) mod nsqd;
@@ -99,6 +101,8 @@ pub(super) enum Kind {
     /// What it is in words, and what its elements are.
     List(&'static str, &'static Self),
     Mapping(&'static Keys),
+    /// Whatever one likes.
+    Any,
     /// A mapping by names of the user's choice.
     Named(&'static Self),
     OneOf(&'static [Self]),
@@ -113,6 +117,7 @@ impl Kind {
                 format!("{} to {}", show_count(*least), show_count(*most))
             }
             Self::Fraction => "number above 0, at most 1".to_owned(),
+            Self::Any => "any".to_owned(),
             Self::Boolean => "`true`, `false`".to_owned(),
             Self::Duration(least, most) => {
                 format!("duration, {} to {}", show_duration(*least), show_duration(*most))

@@ -322,7 +322,7 @@ fn feeds(from: &Source, to: &Target) -> bool {
 fn publishes_to_queue(target: &AmqpTarget, broker: &str, queue: &str) -> bool {
     let by_name =
         target.exchange.constant() == Some("") && target.routing_key.constant() == Some(queue);
-    let declared = target.declare.bindings.iter().any(|binding| binding.queue == queue);
+    let declared = target.declare.bindings.iter().any(|binding| binding.is_to_queue(queue));
     target.broker == broker && (by_name || declared)
 }
 

@@ -257,6 +257,7 @@ routes/b.yaml:1:9: routes: expected a list of routes, found \"5\""
 }
 
 mod bounds;
+mod declare_rules;
 mod keys;
 mod node_errors;
 mod route_errors;
