@@ -6,9 +6,11 @@
 //! | [`supervisor`], `running` | starts all routes and stops them; one route |
 //! | `links` | the connections to brokers that routes share |
 //! | `runner` | a flow: source, limit, sink |
+//! | `shaper` | what a message is sent as: filter, envelope, properties, address |
 //! | `sinks` | makes the sinks that a route asks for |
 //! | `split` | sinks that hand on to two others: tee and share |
 //! | `settler` | what becomes of a message after its sink has spoken |
+//! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
 //! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
@@ -24,10 +26,12 @@ mod message;
 mod nsq;
 mod phase;
 pub mod plan;
+pub mod properties;
 pub mod route;
 mod runner;
 mod running;
 mod settler;
+mod shaper;
 mod sinks;
 mod split;
 mod status;

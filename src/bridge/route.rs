@@ -1,8 +1,7 @@
 //! What a route is: two endpoints, a mode, a limit, and what happens to messages that cannot be moved.
 //!
 //! A route that exists is valid by itself: what a mode does not support cannot be written down here, so the code
-//! that runs a route matches on [`Flow`] and checks nothing twice. Rules between routes (names, loops, two routes at
-//! one topic) are kept by whoever loads a set of them.
+//! that runs a route matches on [`Flow`] and checks nothing twice. Rules between routes are kept by whoever loads them.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +10,7 @@ pub use super::topology::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, StreamOffset, Topology,
 };
-use super::transform::Template;
+use super::transform::{Template, Transform};
 use crate::limit::LimitOptions;
 
 /// A named flow of messages from one endpoint to another.
@@ -25,13 +24,14 @@ pub struct Route {
     pub flow: Flow,
     /// How fast it may go; `None` if not limited.
     pub limit: Option<RouteLimit>,
+    /// Which messages it takes, and what it changes of them.
+    pub transform: Transform,
 }
 
 /// Where messages come from and go to, and who answers for them in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// A topic's producers are answered by the target: their PUB, MPUB and DPUB wait until it has the messages. Nothing
-    /// is kept here.
+    /// A topic's producers are answered by the target: their PUB, MPUB and DPUB wait until it has them.
     Ingress {
         /// The topic whose publishes go to the target.
         topic: String,

@@ -21,6 +21,7 @@ use super::route::{
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
+use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
 use crate::engine::Ingress;
@@ -98,14 +99,16 @@ impl Running {
         let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
         let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
         let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+        let from = Provenance {
+            topic: topic.to_owned(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
+        let shaper = Shaper::new(&self.route, &from);
         let outbox = self.sink(
             to,
             SinkOptions {
-                from: Provenance {
-                    topic: topic.to_owned(),
-                    channel: String::new(),
-                    text: self.route.from_text(),
-                },
+                from,
                 publish,
                 settle: Arc::clone(&producers) as Arc<dyn Settle>,
                 phase: None,
@@ -114,6 +117,8 @@ impl Running {
         let runner = Runner {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
+            shaper,
+            settle: Arc::clone(&producers) as Arc<dyn Settle>,
             limiter: waiting,
             pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
             outbox,
@@ -130,6 +135,11 @@ impl Running {
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
         let settlements = Arc::<Settlements>::default();
+        let provenance = Provenance {
+            topic: from.queue.clone(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
         let rates = self.route.limit.map(|limit| limit.rates);
         let feeder = Feeder::new(
             Arc::clone(&self.shared.engine),
@@ -138,6 +148,7 @@ impl Running {
             Arc::clone(&settlements),
             rates.as_ref(),
             (self.shared.max_msg_size, self.phase.subscribe()),
+            Shaper::new(&self.route, &provenance),
         );
         self.consume(from, settlements, feeder)
     }
@@ -154,7 +165,9 @@ impl Running {
         let link = self.shared.links.link(&from.broker, Role::Consume)?;
         self.used.push((from.broker.clone(), Role::Consume));
         let status = Arc::clone(&self.status);
-        let consuming = Consuming { link, from: from.clone(), status, settlements, arrivals };
+        let with_properties = reads_properties(&self.route);
+        let from = from.clone();
+        let consuming = Consuming { link, from, status, settlements, arrivals, with_properties };
         self.tasks.spawn(consuming.run(self.phase.subscribe()));
         Some(())
     }
@@ -172,18 +185,22 @@ impl Running {
         let (limiter, rates) = self.limiter().unzip();
         let (source, origin, from) = self.source(moving)?;
         let settler = self.settler(moving, origin, &from)?;
+        let shaper = Shaper::new(&self.route, &from);
+        let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
             &moving.to,
             SinkOptions {
                 from,
                 publish: moving.publish,
-                settle: Arc::new(Verdicts(Arc::clone(&settler))),
+                settle: Arc::clone(&settle),
                 phase: Some(self.phase.subscribe()),
             },
         )?;
         let runner = Runner {
             source,
             settler: Some(settler),
+            shaper,
+            settle,
             limiter,
             pace: Pace::of(rates.as_ref()),
             outbox,

@@ -6,10 +6,11 @@ use super::error::{Report, Spot};
 use super::keys::Keys;
 use super::keys::endpoints::{AMQP_SOURCE, AMQP_TARGET, NSQ};
 use super::section::{Field, Section};
-use super::suggest::hint;
+use super::transform_file::template_within;
+use super::tree::Kind;
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::route::{AmqpSource, AmqpTarget, QueueKind};
-use crate::bridge::transform::{Template, TemplateError, VARIABLES};
+use crate::bridge::transform::{RESULT_LEN_MAX, Template};
 
 /// One end of a route, before the other end and the mode are known.
 #[derive(Debug)]
@@ -22,8 +23,20 @@ pub(super) enum End<A> {
 #[derive(Debug)]
 pub(super) struct NsqEnd {
     pub(super) topic: String,
+    /// Where the topic is given, if it is a template: only a route's target may depend on the message.
+    pub(super) template: Option<Box<Spot>>,
     pub(super) channel: Option<(String, Spot)>,
     pub(super) spot: Spot,
+}
+
+impl NsqEnd {
+    /// Whether the topic is the same for every message; it is reported if not.
+    pub(super) fn is_constant(&self, report: &mut Report) -> bool {
+        if let Some(spot) = &self.template {
+            report.error(spot, "only the topic that a route writes to may be a template");
+        }
+        self.template.is_none()
+    }
 }
 
 /// Reads `from` or `to`: a mapping with exactly one of `keys`.
@@ -54,9 +67,17 @@ pub(super) fn nsq(field: &Field<'_>, report: &mut Report) -> Option<NsqEnd> {
         let name = field.nsq_name("channel", report);
         name.map(|name| (name, field.spot))
     });
-    let topic = section.require("topic", "orders", report)?.nsq_name("topic", report)?;
+    let field = section.require("topic", "orders", report)?;
+    let is_template =
+        matches!(&field.node.kind, Kind::Scalar(scalar) if scalar.text.contains("{{"));
+    let topic = if is_template {
+        template(&field, report)?.source().to_owned()
+    } else {
+        field.nsq_name("topic", report)?
+    };
     Some(NsqEnd {
         topic,
+        template: is_template.then(|| Box::new(field.spot)),
         // A channel that is there and wrong was reported; it must not look like one that is not there.
         channel: match channel {
             Some(channel) => Some(channel?),
@@ -146,26 +167,5 @@ pub(super) fn target(
 }
 
 pub(super) fn template(field: &Field<'_>, report: &mut Report) -> Option<Template> {
-    let text = field.text(report)?;
-    let error = match Template::parse(&text) {
-        Ok(template) => return Some(template),
-        Err(error) => error,
-    };
-    let (offset, message) = match &error {
-        TemplateError::Syntax { offset, .. } => {
-            (*offset, format!("the template is wrong: {error}"))
-        }
-        TemplateError::UnknownVariable { name, offset } => {
-            let hint = hint(name, VARIABLES);
-            let separator = if hint.is_empty() { ";" } else { "" };
-            let message = format!(
-                "the template is wrong: {error}{hint}{separator} expected one of {}",
-                VARIABLES.join(", ")
-            );
-            (*offset, message)
-        }
-        TemplateError::TooLong { .. } => (None, error.to_string()),
-    };
-    field.error_at(offset, message, report);
-    None
+    template_within(field, RESULT_LEN_MAX, report)
 }

@@ -17,6 +17,7 @@ pub(super) mod node;
 pub(super) mod nsqd;
 pub(super) mod routes;
 pub(super) mod topics;
+pub(super) mod transforms;
 
 /// The keys of one kind of mapping, in alphabetical order.
 #[derive(Debug)]
@@ -160,6 +161,8 @@ const ADDRESS_OR_PATH: Kind = Kind::Text("host:port or path", "^$|/|:[0-9]+$");
 const NAME: Kind = Kind::Text("1 to 64 of `.` `a-z` `A-Z` `0-9` `_` `-`", "^[.a-zA-Z0-9_-]{1,64}$");
 const BROKER_NAME: Kind = Kind::Text("name", "^[.a-zA-Z0-9_-]{1,64}$");
 const TOPIC_NAME: Kind = Kind::Text("topic name", NSQ_NAME);
+const TOPIC_NAME_OR_TEMPLATE: Kind =
+    Kind::Text("topic name", "^[.a-zA-Z0-9_-]{1,64}(#ephemeral)?$|[{][{]");
 const EMPTY_OR_TOPIC_NAME: Kind =
     Kind::Text("topic name", "^([.a-zA-Z0-9_-]{1,64}(#ephemeral)?)?$");
 const CHANNEL_NAME: Kind = Kind::Text("channel name", NSQ_NAME);

@@ -30,6 +30,7 @@ mod secure_file;
 mod split_file;
 mod suggest;
 mod topics_file;
+mod transform_file;
 mod tree;
 mod units;
 mod validate;

@@ -264,6 +264,7 @@ mod route_errors;
 mod route_rules;
 mod schema;
 mod topics;
+mod transforms;
 
 /// Reads `text` as a route file and as a node's file; only a panic or a hang can fail.
 fn read_both(text: &str) {

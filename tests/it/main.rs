@@ -40,6 +40,7 @@ mod replay;
 mod routes_deliver;
 mod routes_move;
 mod routes_publish;
+mod routes_shape;
 mod routes_split;
 mod schema;
 mod tls;

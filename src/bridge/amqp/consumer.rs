@@ -18,9 +18,11 @@ use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
 use super::link::{Link, Up, backoff, up_or_say};
+use super::properties::from_amqp;
 use super::stream::Positions;
 use super::{errors, topology};
 use crate::bridge::phase::{self, Phase};
+use crate::bridge::properties::Properties;
 use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
 use crate::bridge::timing::jittered;
@@ -41,6 +43,8 @@ pub(in crate::bridge) struct Arrival {
     /// Deliveries that it has behind it, as far as the broker tells.
     pub(in crate::bridge) attempts: u16,
     pub(in crate::bridge) message_id: Option<String>,
+    /// Its properties, if somebody asked for them.
+    pub(in crate::bridge) properties: Option<Arc<Properties>>,
     pub(in crate::bridge) origin: Origin,
 }
 
@@ -138,6 +142,8 @@ pub(in crate::bridge) struct Consuming<A> {
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settlements: Arc<Settlements>,
     pub(in crate::bridge) arrivals: A,
+    /// Whether the route has a use for properties and headers.
+    pub(in crate::bridge) with_properties: bool,
 }
 
 impl<A: Arrivals> Consuming<A> {
@@ -325,7 +331,9 @@ impl<A: Arrivals> Consuming<A> {
         counters.received.fetch_add(burst.len() as u64, Ordering::Relaxed);
         counters.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.redelivered.fetch_add(again as u64, Ordering::Relaxed);
-        let arrivals = burst.into_iter().map(|delivery| arrival(delivery, generation)).collect();
+        let with = self.with_properties;
+        let arrivals =
+            burst.into_iter().map(|delivery| arrival(delivery, generation, with)).collect();
         self.arrivals.take(arrivals);
     }
 
@@ -367,7 +375,7 @@ async fn ack_due(settlements: &Settlements) {
     }
 }
 
-fn arrival(delivery: Delivery, generation: u64) -> Arrival {
+fn arrival(delivery: Delivery, generation: u64, with_properties: bool) -> Arrival {
     let properties = &delivery.properties;
     let seconds = properties.timestamp().unwrap_or(0);
     let timestamp =
@@ -387,5 +395,6 @@ fn arrival(delivery: Delivery, generation: u64) -> Arrival {
     let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
     let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     let origin = Origin { generation, tag: delivery.delivery_tag };
-    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, origin }
+    let properties = with_properties.then(|| Arc::new(from_amqp(properties)));
+    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, properties, origin }
 }

@@ -104,7 +104,11 @@ pub(in crate::config) const NSQ: &Keys = &Keys::new(
              needed. Elsewhere it is refused: a direct route takes what producers send to the \
              topic, and a topic is written to with all its channels",
         ),
-        needed("topic", TOPIC_NAME, "the topic"),
+        needed(
+            "topic",
+            TOPIC_NAME_OR_TEMPLATE,
+            "the topic; where a route writes to it, it may be a [template](#templates)",
+        ),
     ],
 );
 
@@ -159,7 +163,7 @@ pub(in crate::config) const AMQP_TARGET: &Keys = &Keys::new(
             "`default`",
             "which of the node's [brokers](configuration.md#brokers)",
         ),
-        key("content_type", SHORT_TEXT, "none is sent", "the `content_type` property"),
+        key("content_type", SHORT_TEXT, "as it came", "the `content_type` property"),
         key(
             "declare",
             Kind::Mapping(TARGET_DECLARE),
@@ -176,7 +180,8 @@ pub(in crate::config) const AMQP_TARGET: &Keys = &Keys::new(
             "persistent",
             Kind::Boolean,
             "`true`",
-            "whether the broker keeps the message over a restart",
+            "whether the broker keeps the message over a restart, where the message does not say so itself \
+             (`delivery_mode`)",
         ),
         needed("routing_key", TEMPLATE, "the routing key"),
     ],

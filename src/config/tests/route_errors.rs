@@ -15,12 +15,12 @@ fn assert_findings(text: &str, expected: &str) {
 
 const ROUTE: &[(&str, &str)] = &[
     (
-        "  when: x",
-        "9:3: routes[0].when: unknown key \"when\"; expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, window",
+        "  filter: x",
+        "9:3: routes[0].filter: unknown key \"filter\"; expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  limits: {}",
-        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, window",
+        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  publish_timeout: 1ms",
@@ -112,7 +112,7 @@ const TARGET: &[(&str, &str)] = &[
     ),
     (
         "      exchange: x\n      routing_key: \"ü.{{ bdoy.b }}\"",
-        "8:26: routes[0].to.amqp.routing_key: the template is wrong: unknown variable \"bdoy\"; did you mean \"body\"? expected one of attempts, body, channel, id, timestamp, topic",
+        "8:26: routes[0].to.amqp.routing_key: the template is wrong: unknown variable \"bdoy\"; did you mean \"body\"? expected one of attempts, body, channel, headers, id, properties, timestamp, topic",
     ),
     (
         "      exchange: x\n      routing_key: '{{ id | uper }}'",

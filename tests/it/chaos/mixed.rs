@@ -74,7 +74,7 @@ impl Scene {
         let uri = format!("amqp://guest:guest@{}/%2f", proxy.address());
         let routes = format!("{ROUTES}{MORE_ROUTES}").replace('@', tag);
         let port = steady_port();
-        // What is acknowledged is to outlive a kill, however far behind a route may be.
+        // What a killed node is to have again must be written down.
         let server = plan_with(&uri, "  durability: disk\n", &routes)
             .arg(&format!("--tcp-address=127.0.0.1:{port}"))
             .start();
