@@ -224,6 +224,12 @@ fn a_quorum_queue_survives_the_kill_of_its_leader() {
         let queue = format!("{name}.{tag}");
         pika(nodes[0].uri(), &["declare", "--queue", &queue, "--type", "quorum"]).finish();
     }
+    // A member that is not up yet would leave two that cannot agree without the third.
+    wait::until_true("all members are online", || {
+        let all = nodes[0].ctl(&["--quiet", "list_queues", "name", "online"]);
+        let mut own = all.lines().filter(|line| line.contains(&tag));
+        own.all(|line| line.matches("@localhost").count() == 3)
+    });
     let port = steady_port();
     let configuration = format!(
         "nsqd: {{ tcp_address: '127.0.0.1:{port}', http_address: 127.0.0.1:0, data_path: '{{dir}}/data' }}\nbridges: \
