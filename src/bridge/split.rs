@@ -195,6 +195,7 @@ mod tests {
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            put_off: None,
         }
     }
 

@@ -6,6 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::properties::to_amqp;
 use super::publisher::Publishing;
+use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::message::{Message, Refusal, RefusalKind};
 use crate::bridge::properties::Unsendable;
 use crate::bridge::transform::{Needs, TransformError};
@@ -22,6 +23,9 @@ impl Publishing {
         message: &Message,
         id: &str,
     ) -> Result<(ShortString, ShortString), Refusal> {
+        if let Some(put_off) = &message.put_off {
+            return Ok(("".into(), put_off.queue.name.as_str().into()));
+        }
         if let Some((exchange, key)) = message.shaped().and_then(|shaped| shaped.address.as_ref()) {
             return Ok((exchange.as_str().into(), key.as_str().into()));
         }
@@ -69,6 +73,11 @@ impl Publishing {
         let mut headers = properties.headers().clone().unwrap_or_default();
         if let Some(refusal) = &message.dead {
             self.add_dead_letter_headers(&mut headers, message, refusal);
+        }
+        if let Some(put_off) = &message.put_off {
+            headers.insert(DUE_HEADER.into(), AMQPValue::LongLongInt(put_off.due));
+            let behind = message.attempts.saturating_sub(1);
+            headers.insert(ATTEMPTS_HEADER.into(), AMQPValue::LongUInt(behind.into()));
         }
         // A message_id that is not ours says nothing of which message a return is about.
         if foreign.is_some() {

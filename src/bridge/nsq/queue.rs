@@ -153,6 +153,7 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                put_off: None,
             }
         })
         .collect()
