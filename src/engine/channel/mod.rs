@@ -55,6 +55,7 @@ use super::Shared;
 use super::feed::Feed;
 use super::log::Log;
 use super::policy::{ChannelPolicy, DeadLetterTo};
+use super::store::Waiting;
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
 use crate::clock::{self, Instant};
@@ -120,6 +121,8 @@ pub struct Channel {
     hungry: AtomicBool,
     /// How many consumers there are, for whoever feeds the channel.
     audience: watch::Sender<usize>,
+    /// What waits elsewhere, if a store keeps it.
+    pub(super) waiting: Waiting,
     /// The topic's released total when the channel was made.
     base: u64,
     /// Its number in the journal; 0 as long as it has none.
@@ -164,6 +167,7 @@ impl Channel {
             place,
             hungry: AtomicBool::new(false),
             audience: watch::Sender::new(0),
+            waiting: Waiting::default(),
             base,
             number: AtomicU32::new(0),
         }
@@ -238,7 +242,9 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
         drop(inner);
         drop(feed);
-        self.place.shared.changed(self.ephemeral);
+        if let Some(topic) = self.place.topic.upgrade() {
+            self.place.shared.changed(topic.name(), self.ephemeral);
+        }
     }
 
     /// Drops everything that is queued, deferred or in flight.
@@ -250,6 +256,9 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
         drop(inner);
         self.give_back(feed, &leftovers, |upstream, origins| upstream.finished(origins));
+        if let Some(topic) = self.place.topic.upgrade() {
+            self.place.shared.elsewhere.emptied(topic.name(), Some(&self.name));
+        }
     }
 
     /// The number of consumers, as it changes.

@@ -10,7 +10,12 @@ use super::query::Query;
 use super::reply::{Refusal, Reply};
 
 /// GET `/stats`.
-pub(super) fn stats(context: &Context, query: &Query) -> Result<Reply, Refusal> {
+pub(super) async fn stats(context: &Context, query: &Query) -> Result<Reply, Refusal> {
+    if let Some(count) = context.engine.count_elsewhere()
+        && let Err(reason) = count.await
+    {
+        tracing::debug!(reason, "what waits elsewhere is shown as it was known last");
+    }
     let stats = collect::collect(context, query);
     if query.get("format") == Some("json") {
         Reply::json(&stats)
