@@ -206,7 +206,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
     let brokers = plan.config.brokers.clone();
-    let bridge = Bridge::start(Arc::clone(&engine), &plan.routes, brokers, nsqd.max_msg_size);
+    let stores = &plan.config.stores;
+    let bridge =
+        Bridge::start(Arc::clone(&engine), &plan.routes, stores, brokers, nsqd.max_msg_size);
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());

@@ -153,10 +153,22 @@ impl Running {
         let expiring = Arc::clone(&producers);
         self.expiry.spawn(async move { expiring.expire().await });
         self.defer(topic, to, publish, &producers);
-        let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
-        self.shared.engine.set_ingress(topic, Some(ingress));
+        if !self.is_stored() {
+            let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
+            self.shared.engine.set_ingress(topic, Some(ingress));
+        }
         self.producers = Some(producers);
         Some(())
+    }
+
+    /// Whether it is a store's flow: the store leads a topic's publishes to it.
+    fn is_stored(&self) -> bool {
+        self.route.name.contains(':')
+    }
+
+    /// The producers whose publishes go to the target, if it takes any.
+    pub(super) fn producers(&self) -> Option<Arc<Producers>> {
+        self.producers.clone()
     }
 
     /// Lets producers publish with a delay, if the target is at a broker.

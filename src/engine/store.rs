@@ -97,6 +97,12 @@ impl Engine {
         }
     }
 
+    /// Whether it has ended: that a topic is not found then does not mean that it was deleted.
+    #[must_use]
+    pub fn is_exiting(&self) -> bool {
+        self.topics.read().exiting
+    }
+
     /// Whether the messages of this topic live elsewhere.
     #[must_use]
     pub fn is_elsewhere(&self, topic: &str) -> bool {

@@ -9,6 +9,7 @@ mod acks;
 mod confirms;
 mod connect;
 pub(super) mod consumer;
+pub(super) mod desk;
 mod errors;
 pub(super) mod link;
 mod outgoing;

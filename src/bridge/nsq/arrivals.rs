@@ -75,11 +75,15 @@ impl Feeder {
         feeder
     }
 
-    /// Makes the topic and channel, so that consumers find them.
+    /// Makes the topic and channel, so that consumers find them. Those of a store are there, or are not to be.
     fn prepare(&mut self) {
-        let topic = self.engine.topic(&self.target.topic);
-        let channel = topic.and_then(|topic| topic.channel(&self.target.channel));
-        if let Ok(channel) = channel {
+        let NsqChannel { topic, channel } = &self.target;
+        let channel = if self.engine.is_elsewhere(topic) {
+            self.engine.find_topic(topic).and_then(|topic| topic.find_channel(channel))
+        } else {
+            self.engine.topic(topic).and_then(|topic| topic.channel(channel)).ok()
+        };
+        if let Some(channel) = channel {
             let audience = channel.audience();
             self.held.is_for(&channel, &self.upstream);
             self.channel = Some((channel, audience));
@@ -176,6 +180,10 @@ impl Arrivals for Feeder {
             phase::is(&mut self.phase, Phase::Running).await;
             let Some((_, audience)) = &mut self.channel else {
                 self.prepare();
+                if self.channel.is_none() && self.engine.is_elsewhere(&self.target.topic) {
+                    // It was deleted, and this flow is about to end.
+                    std::future::pending::<()>().await;
+                }
                 tokio::task::yield_now().await;
                 continue;
             };
