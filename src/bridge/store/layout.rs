@@ -152,14 +152,14 @@ mod tests {
     fn a_channel_is_a_queue_bound_to_its_topics_exchange() {
         let options = StoreOptions::default();
         let topology = channel("orders", "billing", &options);
-        let names: Vec<&str> = topology.queues.iter().map(|queue| &*queue.name).collect();
-        assert_eq!(names, ["nsq.orders", "nsq.orders:billing"]);
+        let queues: Vec<&str> = topology.queues.iter().map(|queue| &*queue.name).collect();
+        assert_eq!(queues, ["nsq.orders", "nsq.orders:billing"]);
         assert_eq!(topology.queues[1].to_string(), "quorum, x-delivery-limit=65535");
         let exchange = &topology.exchanges[1];
         assert_eq!((&*exchange.name, exchange.durable), ("nsq.orders", true));
         assert_eq!(exchange.to_string(), "fanout, alternate-exchange=nsq:backlog");
         let last = topology.bindings.last().unwrap();
-        assert!(last.is_to_queue("nsq.orders:billing") && last.exchange == "nsq.orders");
+        assert_eq!(last.to_string(), "nsq.orders:billing to nsq.orders by \"\"");
     }
 
     #[test]

@@ -59,7 +59,8 @@ mod tests {
             let queue = queue(&topic, &channel);
             prop_assert!(queue.len() <= 255);
             prop_assert_eq!(of_queue(&queue), Some((&*topic, Some(&*channel))));
-            prop_assert_eq!(of_queue(&backlog(&topic)), Some((&*topic, None)));
+            let backlog = backlog(&topic);
+            prop_assert_eq!(of_queue(&backlog), Some((&*topic, None)));
         }
     }
 
