@@ -82,6 +82,11 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
         (from, to) => draft.moving(from, to, report),
     }?;
+    if !matches!(flow, Flow::Ingress { .. }) {
+        let message =
+            "only a direct route from nsq has it: what a channel of this node puts off waits here";
+        section.refuse(&["defer"], message, report);
+    }
     if !matches!(flow, Flow::Channel { .. }) {
         let message = "only a queue that appears as a channel has it";
         section.refuse(&["max_hold"], message, report);
@@ -157,7 +162,13 @@ impl Draft<'_, '_> {
         from.is_constant(report).then_some(())?;
         let to = self.target(to, Some(&from.topic), report)?;
         let topic = from.topic.clone();
-        Some(Flow::Ingress { topic, to, publish: self.options.publish })
+        let defer = self.section.get("defer").and_then(|field| field.boolean(report));
+        let defer = defer.unwrap_or_default();
+        if defer && !to.places().iter().any(|place| place.amqp().is_some()) {
+            let message = "there is no broker on this route at which messages could wait";
+            self.section.refuse(&["defer"], message, report);
+        }
+        Some(Flow::Ingress { topic, to, publish: self.options.publish, defer })
     }
 
     /// A queue that appears as a channel.
