@@ -26,6 +26,8 @@ pub(super) struct Message {
     pub(super) dead: Option<Refusal>,
     /// Which of several places have it already.
     pub(super) placed: Placed,
+    /// Whether it passed above the route's committed rate.
+    pub(super) is_excess: bool,
 }
 
 /// Which of the two places of a tee have a message.
@@ -108,6 +110,8 @@ pub(super) enum RefusalKind {
     Invalid,
     /// The other side refused this message, for example because a topic is full.
     Refused,
+    /// It was above the route's limit.
+    Limited,
     /// The other side takes nothing now. That does not count as an attempt.
     Unavailable,
 }
@@ -115,7 +119,7 @@ pub(super) enum RefusalKind {
 impl RefusalKind {
     /// Whether trying again cannot help.
     pub(super) const fn is_final(self) -> bool {
-        matches!(self, Self::TooLarge | Self::Transform | Self::Invalid)
+        matches!(self, Self::TooLarge | Self::Transform | Self::Invalid | Self::Limited)
     }
 
     /// One word for headers and logs.
@@ -127,6 +131,7 @@ impl RefusalKind {
             Self::Transform => "transform",
             Self::Invalid => "invalid",
             Self::Refused => "refused",
+            Self::Limited => "limited",
             Self::Unavailable => "unavailable",
         }
     }

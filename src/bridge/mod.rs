@@ -17,6 +17,7 @@
 mod amqp;
 pub mod broker;
 pub mod envelope;
+mod gate;
 mod links;
 mod message;
 mod nsq;

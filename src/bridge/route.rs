@@ -7,8 +7,10 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use self::limit::{Excess, OnExceed, PerKey, RouteLimit};
 use super::transform::Template;
-use crate::limit::LimitOptions;
+
+mod limit;
 
 /// A named flow of messages from one endpoint to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -386,25 +388,6 @@ pub struct Binding {
     pub queue: String,
     /// The routing key or pattern, 0 to 255 bytes.
     pub routing_key: String,
-}
-
-/// A route's limit and what happens to messages above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteLimit {
-    /// Messages and bytes a second, each with its burst.
-    pub rates: LimitOptions,
-    /// What happens above them.
-    pub on_exceed: OnExceed,
-}
-
-/// What happens to messages above a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnExceed {
-    /// They wait, and with them their origin.
-    #[default]
-    Wait,
-    /// The producer gets an error. Only [`Flow::Ingress`] has somebody to tell.
-    Reject,
 }
 
 /// How a target's answers, such as a broker's confirms, are waited for.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::amqp::consumer::{Consuming, Settlements};
 use super::amqp::link::Role;
 use super::amqp::source::{Inflow, QueueSource};
+use super::gate::Gate;
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
@@ -17,14 +18,15 @@ use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
 use super::phase::Phase;
 use super::route::{
-    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, Source, Target,
+    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, RouteLimit,
+    Source, Target, Window,
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
+use super::transform::Template;
 use crate::engine::Ingress;
-use crate::limit::{LimitOptions, Limiter};
 
 /// See the module's description.
 pub(super) struct Running {
@@ -32,6 +34,8 @@ pub(super) struct Running {
     pub(super) status: Arc<Status>,
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
+    /// The limit of the moment.
+    limit: watch::Sender<Option<RouteLimit>>,
     tasks: JoinSet<()>,
     /// Fails what producers have waited for too long; it outlives the rest.
     expiry: JoinSet<()>,
@@ -49,6 +53,7 @@ impl Running {
             status: Status::new(route.clone()),
             shared: Arc::clone(shared),
             phase: watch::Sender::new(Phase::Running),
+            limit: watch::Sender::new(route.limit.clone()),
             tasks: JoinSet::new(),
             expiry: JoinSet::new(),
             producers: None,
@@ -71,12 +76,31 @@ impl Running {
         &self.used
     }
 
-    /// The route's limiter, whose times its status shows.
-    fn limiter(&self) -> Option<(Limiter, LimitOptions)> {
-        let rates = self.route.limit.map(|limit| limit.rates)?;
-        let limiter = Limiter::new(&rates);
-        self.status.set_throttle(limiter.throttle());
-        Some((limiter, rates))
+    /// Where the route's messages meet its limit.
+    fn gate(&self, from: &Provenance, bound: Window) -> Gate {
+        Gate::new(self.limit.subscribe(), from.clone(), Arc::clone(&self.status), bound)
+    }
+
+    /// Has `route` go on as this one, if it differs in the figures of its limit alone. No change grants a burst that would
+    /// not have been there.
+    pub(super) fn retune(&mut self, route: &Route) -> bool {
+        let is_alike = match (&self.route.limit, &route.limit) {
+            (Some(old), Some(new)) => old.is_alike(new),
+            (old, new) => old == new,
+        };
+        let same = Route { limit: route.limit.clone(), ..self.route.clone() };
+        if !is_alike || same != *route {
+            return false;
+        }
+        self.route = same;
+        self.status.set_limit(route.limit.clone());
+        self.limit.send_replace(route.limit.clone());
+        true
+    }
+
+    /// The routing key of what passes above the committed rate.
+    fn excess_key(&self) -> Option<Template> {
+        self.route.limit.as_ref()?.excess.as_ref()?.routing_key.clone()
     }
 
     fn sink(
@@ -94,19 +118,28 @@ impl Running {
     }
 
     fn ingress(&mut self, topic: &str, to: &Target, publish: PublishOptions) -> Option<()> {
-        let (limiter, rates) = self.limiter().unzip();
-        let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
-        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+        let from = Provenance {
+            topic: topic.to_owned(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
+        let limit = self.route.limit.as_ref();
+        let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+        // Whoever is to be told of it is told at once, so nothing meets the limit later.
+        let rejecting = rejects.then(|| self.limit.subscribe());
+        let nothing = watch::channel(None).1;
+        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting, from.clone());
+        let status = Arc::clone(&self.status);
+        let gate = match rejects {
+            true => Gate::new(nothing, from.clone(), status, publish.window),
+            false => self.gate(&from, publish.window),
+        };
         let outbox = self.sink(
             to,
             SinkOptions {
-                from: Provenance {
-                    topic: topic.to_owned(),
-                    channel: String::new(),
-                    text: self.route.from_text(),
-                },
+                from,
                 publish,
+                excess_key: self.excess_key(),
                 settle: Arc::clone(&producers) as Arc<dyn Settle>,
                 phase: None,
             },
@@ -114,8 +147,8 @@ impl Running {
         let runner = Runner {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
-            limiter: waiting,
-            pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
+            gate,
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
@@ -130,13 +163,12 @@ impl Running {
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
         let settlements = Arc::<Settlements>::default();
-        let rates = self.route.limit.map(|limit| limit.rates);
         let feeder = Feeder::new(
             Arc::clone(&self.shared.engine),
             to.clone(),
             Arc::clone(&self.status),
             Arc::clone(&settlements),
-            rates.as_ref(),
+            self.limit.subscribe(),
             (self.shared.max_msg_size, self.phase.subscribe()),
         );
         self.consume(from, settlements, feeder)
@@ -169,14 +201,18 @@ impl Running {
             );
             return Some(());
         }
-        let (limiter, rates) = self.limiter().unzip();
         let (source, origin, from) = self.source(moving)?;
         let settler = self.settler(moving, origin, &from)?;
+        let mut gate = self.gate(&from, moving.publish.window);
+        if moving.ordered {
+            gate.keep_order();
+        }
         let outbox = self.sink(
             &moving.to,
             SinkOptions {
                 from,
                 publish: moving.publish,
+                excess_key: self.excess_key(),
                 settle: Arc::new(Verdicts(Arc::clone(&settler))),
                 phase: Some(self.phase.subscribe()),
             },
@@ -184,8 +220,8 @@ impl Running {
         let runner = Runner {
             source,
             settler: Some(settler),
-            limiter,
-            pace: Pace::of(rates.as_ref()),
+            gate,
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
@@ -239,6 +275,7 @@ impl Running {
             SinkOptions {
                 from: from.clone(),
                 publish: moving.publish,
+                excess_key: None,
                 settle: Arc::clone(&settle) as Arc<dyn Settle>,
                 phase: Some(self.phase.subscribe()),
             },

@@ -14,6 +14,7 @@ use super::phase::Phase;
 use super::route::{PublishOptions, Target};
 use super::split::{self, Both, Divide, Side};
 use super::status::Status;
+use super::transform::Template;
 use crate::engine::Engine;
 
 /// Portions that may wait for a sink's window.
@@ -32,6 +33,8 @@ pub(super) struct Shared {
 pub(super) struct SinkOptions {
     pub(super) from: Provenance,
     pub(super) publish: PublishOptions,
+    /// The routing key of what passed above the committed rate, if it has one of its own.
+    pub(super) excess_key: Option<Template>,
     pub(super) settle: Arc<dyn Settle>,
     /// The route's phase, if its source still has what the sink holds: nothing need be waited for then when it stops.
     pub(super) phase: Option<watch::Receiver<Phase>>,
@@ -81,7 +84,7 @@ impl Sinks<'_> {
         options: SinkOptions,
         inbox: mpsc::Receiver<Vec<Message>>,
     ) -> Option<()> {
-        let SinkOptions { from, publish, settle, phase } = options;
+        let SinkOptions { from, publish, excess_key, settle, phase } = options;
         let status = Arc::clone(self.status);
         match target {
             Target::Amqp(to) => {
@@ -91,6 +94,7 @@ impl Sinks<'_> {
                     link,
                     from,
                     to: to.clone(),
+                    excess_key,
                     options: publish,
                     status,
                     settle,

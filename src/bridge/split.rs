@@ -197,6 +197,7 @@ mod tests {
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            is_excess: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod endpoints;
 mod error;
 mod interpolate;
 mod keys;
+mod limit_file;
 mod loops;
 mod node;
 mod node_file;

@@ -4,12 +4,13 @@ use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
 use super::keys::routes::{ROOT, ROUTE};
-use super::route_options::{self, Options};
+use super::limit_file;
+use super::route_options::Options;
 use super::section::{Field, Section};
 use super::split_file::{self, To};
 use crate::bridge::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
-    Source, Target, Tee,
+    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source, Target,
+    Tee,
 };
 use crate::bridge::transform::Template;
 use crate::names;
@@ -67,7 +68,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let modes = [("direct", Mode::Direct), ("queued", Mode::Queued)];
     let mode =
         section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
-    let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
+    let limit = section.get("limit").and_then(|field| limit_file::read(&field, report));
     let options = Options::read(&section, &mut brokers, report);
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
@@ -78,11 +79,8 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
         (from, to) => draft.moving(from, to, report),
     }?;
-    let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-    if rejects && !matches!(flow, Flow::Ingress { .. }) {
-        let spot = nested(&section, "limit", "on_exceed");
-        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
-        report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
+    if let Some(limit) = &limit {
+        limit_file::check(limit, &flow, &section, report);
     }
     let name_spot = section.get("name")?.spot;
     let secondary = draft.secondary.take().map(|flow| {

@@ -25,7 +25,7 @@ use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
 use crate::bridge::timing::jittered;
-use crate::bridge::transform::{MessageView, TransformError};
+use crate::bridge::transform::{MessageView, Template, TransformError};
 use crate::clock::{self, Instant};
 use crate::names::MessageId;
 
@@ -37,6 +37,8 @@ pub(in crate::bridge) struct Publishing {
     pub(in crate::bridge) link: Arc<Link>,
     pub(in crate::bridge) from: Provenance,
     pub(in crate::bridge) to: AmqpTarget,
+    /// The routing key of excess messages, if they have one.
+    pub(in crate::bridge) excess_key: Option<Template>,
     pub(in crate::bridge) options: PublishOptions,
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settle: Arc<dyn Settle>,
@@ -324,7 +326,9 @@ impl Publisher {
         let refused =
             |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
         let exchange = ShortString::from(&*target.exchange.render(&view).map_err(refused)?);
-        let routing_key = ShortString::from(&*target.routing_key.render(&view).map_err(refused)?);
+        let excess_key = self.with.excess_key.as_ref().filter(|_| message.is_excess);
+        let routing_key = excess_key.unwrap_or(&target.routing_key);
+        let routing_key = ShortString::from(&*routing_key.render(&view).map_err(refused)?);
         let properties = self.properties(target, message, &id);
         let (channel, body) = (channel.clone(), message.body.clone());
         Ok(Box::pin(async move {
@@ -351,6 +355,9 @@ impl Publisher {
         // A message_id that is not ours says nothing of which message a return is about.
         if message.message_id.is_some() {
             headers.insert(ID_HEADER.into(), AMQPValue::LongString(id.into()));
+        }
+        if message.is_excess {
+            headers.insert("x-leveret-excess".into(), AMQPValue::LongUInt(1));
         }
         if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
     }

@@ -96,6 +96,11 @@ impl QueueSource {
         }
     }
 
+    /// Whether a message that was handed out was not given back since.
+    pub(in crate::bridge) fn knows(&self, id: MessageId) -> bool {
+        self.state.lock().knows(id)
+    }
+
     /// Takes what has arrived.
     fn arrive(&self, burst: Vec<Arrival>) {
         let now = clock::unix_nanos();
@@ -108,6 +113,7 @@ impl QueueSource {
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            is_excess: false,
         });
         self.state.lock().ready.extend(messages);
         self.changed.notify_one();

@@ -10,13 +10,14 @@ use tokio::sync::watch;
 
 use super::misfits::Misfits;
 use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
+use crate::bridge::gate;
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::route::NsqChannel;
+use crate::bridge::route::{NsqChannel, RouteLimit};
 use crate::bridge::runner::Pace;
 use crate::bridge::status::Status;
 use crate::clock;
 use crate::engine::{Channel, Engine, Offer, Origin, Upstream};
-use crate::limit::{LimitOptions, Limiter};
+use crate::limit::Limiter;
 
 /// Told by the channel of each delivery's end.
 struct Settling {
@@ -42,6 +43,7 @@ pub(in crate::bridge) struct Feeder {
     status: Arc<Status>,
     phase: watch::Receiver<Phase>,
     upstream: Arc<dyn Upstream>,
+    limit: watch::Receiver<Option<RouteLimit>>,
     limiter: Option<Limiter>,
     pace: Pace,
     misfits: Misfits,
@@ -57,12 +59,13 @@ impl Feeder {
         target: NsqChannel,
         status: Arc<Status>,
         settlements: Arc<Settlements>,
-        limit: Option<&LimitOptions>,
+        mut limit: watch::Receiver<Option<RouteLimit>>,
         (max_msg_size, phase): (u64, watch::Receiver<Phase>),
     ) -> Self {
         let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
         let upstream = Arc::new(Settling { settlements, status: Arc::clone(&status) });
-        let limiter = limit.map(Limiter::new);
+        let rates = limit.borrow_and_update().as_ref().map(|limit| limit.rates);
+        let limiter = rates.as_ref().map(Limiter::new);
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
         }
@@ -72,8 +75,9 @@ impl Feeder {
             status,
             phase,
             upstream,
+            limit,
             limiter,
-            pace: Pace::of(limit),
+            pace: Pace::of(rates.as_ref()),
             misfits,
             rest: VecDeque::new(),
             channel: None,
@@ -95,18 +99,37 @@ impl Feeder {
     /// Passes on `rest`, a portion at a time. What is not passed on stays in `rest` if this is dropped.
     async fn pass_on(&mut self) {
         loop {
+            if self.limit.has_changed().unwrap_or(false) {
+                self.tune();
+            }
             let (count, bytes) = self.pace.portion(self.rest.iter().map(Arrival::size));
             if count == 0 {
                 return;
             }
             if let Some(limiter) = &mut self.limiter {
-                limiter.acquire(count as u64, bytes).await;
+                tokio::select! {
+                    biased;
+                    () = limiter.acquire(count as u64, bytes) => {}
+                    () = gate::changed(&mut self.limit) => {
+                        self.tune();
+                        continue;
+                    }
+                }
             }
             while !self.offer(count) {
                 // The channel went just now.
                 self.prepare();
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Takes over a limit of other figures.
+    fn tune(&mut self) {
+        let rates = self.limit.borrow_and_update().as_ref().map(|limit| limit.rates);
+        if let (Some(limiter), Some(rates)) = (&mut self.limiter, rates) {
+            limiter.retune(&rates);
+            self.pace = Pace::of(Some(&rates));
         }
     }
 

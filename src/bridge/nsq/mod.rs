@@ -4,4 +4,5 @@ pub(super) mod arrivals;
 pub(super) mod ingress;
 mod misfits;
 pub(super) mod queue;
+mod refusing;
 pub(super) mod topic_sink;

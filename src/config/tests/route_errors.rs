@@ -77,12 +77,12 @@ const ROUTE: &[(&str, &str)] = &[
         "9:39: routes[0].limit.burst_bytes: expected 1KiB to 1TiB, found \"100\"",
     ),
     (
-        "  limit: {messages: 1/s, on_exceed: drop}",
-        "9:37: routes[0].limit.on_exceed: expected wait or reject, found \"drop\"",
+        "  limit: {messages: 1/s, on_exceed: hold}",
+        "9:37: routes[0].limit.on_exceed: expected wait, reject, dead_letter or drop, found \"hold\"",
     ),
     (
         "  limit: {messages: 1/s, on_exceed: rejct}",
-        "9:37: routes[0].limit.on_exceed: expected wait or reject, found \"rejct\"; did you mean \"reject\"?",
+        "9:37: routes[0].limit.on_exceed: expected wait, reject, dead_letter or drop, found \"rejct\"; did you mean \"reject\"?",
     ),
     (
         "  limit: {bytes: 1MiB/s, burst_bytes: 64KiB}",
