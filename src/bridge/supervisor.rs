@@ -72,7 +72,8 @@ impl Bridge {
         let _changing = self.changing.acquire().await;
         let mut applied = Applied::default();
         let (mut kept, mut old) = (Vec::new(), Vec::new());
-        for mut running in std::mem::take(&mut *self.routes.lock()) {
+        let before = std::mem::take(&mut *self.routes.lock());
+        for mut running in before {
             let same = routes.iter().find(|route| route.name == running.route.name);
             match same {
                 Some(route) if running.route == *route => applied.unchanged += 1,

@@ -143,10 +143,8 @@ impl Producers {
         let Some(refusing) = &self.refusing else {
             return Ok(());
         };
-        let refused = match refusing.lock().admit(batch) {
-            Ok(()) => return Ok(()),
-            Err(refused) => refused,
-        };
+        let admitted = refusing.lock().admit(batch);
+        let Err(refused) = admitted else { return Ok(()) };
         let counters = &self.status.counters;
         let messages = batch.len() as u64;
         counters.received.fetch_add(messages, Ordering::Relaxed);
