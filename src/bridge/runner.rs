@@ -1,4 +1,4 @@
-//! The flow of a route: source, limit, sink. And how a limit cuts a flow into portions.
+//! The flow of a route: source, filter and transform, limit, sink. And how a limit cuts a flow into portions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::nsq::queue::Queue;
 use super::phase::{self, Phase};
 use super::route::OnExceed;
 use super::settler::Settler;
+use super::shaper::{Shaper, Unsent};
 use crate::limit::{Allowance, LimitOptions};
 
 /// Messages that are moved in one go where no limit says less.
@@ -90,6 +91,10 @@ pub(super) struct Runner {
     /// Who decides on refused messages; producers decide for themselves.
     pub(super) settler: Option<Arc<Settler>>,
     pub(super) gate: Gate,
+    /// What messages are sent as, if not as they come.
+    pub(super) shaper: Option<Shaper>,
+    /// Told of what is not sent.
+    pub(super) settle: Arc<dyn Settle>,
     pub(super) pace: Pace,
     /// To the sink.
     pub(super) outbox: mpsc::Sender<Vec<Message>>,
@@ -130,6 +135,7 @@ impl Runner {
                     batch
                 }
             };
+            let mut is_settled = false;
             let sorted = match turn {
                 None => {
                     self.gate.tune();
@@ -141,9 +147,14 @@ impl Runner {
                     let pass = self.gate.release(|message| source.holds(message)).await;
                     Sorted { pass, ..Sorted::default() }
                 }
-                Some(batch) => self.gate.admit(batch).await,
+                Some(batch) => {
+                    let count = batch.len();
+                    let batch = self.shape(batch);
+                    is_settled = batch.len() < count;
+                    self.gate.admit(batch).await
+                }
             };
-            if self.pass_on(sorted).await.is_none() {
+            if self.pass_on(sorted, is_settled).await.is_none() {
                 return;
             }
         }
@@ -160,8 +171,9 @@ impl Runner {
         }
     }
 
-    /// Sends on what may pass and settles the rest; `None` once the sink is gone.
-    async fn pass_on(&self, sorted: Sorted) -> Option<()> {
+    /// Sends on what may pass and settles the rest; `None` once the sink is gone. `is_settled` says whether something of
+    /// the portion was settled before.
+    async fn pass_on(&self, sorted: Sorted, is_settled: bool) -> Option<()> {
         let Sorted { pass, above, refused } = sorted;
         let (is_sent, is_refused) = (!pass.is_empty(), !above.is_empty() || !refused.is_empty());
         if is_refused {
@@ -172,7 +184,7 @@ impl Runner {
             self.outbox.send(pass).await.ok()?;
         }
         if let Some(settler) = self.settler.as_ref().filter(|settler| settler.is_ordered())
-            && (is_sent || is_refused)
+            && (is_sent || is_refused || is_settled)
         {
             settler.ended().await;
         }
@@ -200,6 +212,20 @@ impl Runner {
             }
             (None, _) => {}
         }
+    }
+
+    /// Works out what messages are sent as, and settles those that are not sent at all.
+    fn shape(&self, batch: Vec<Message>) -> Vec<Message> {
+        let Some(shaper) = &self.shaper else { return batch };
+        let (sent, unsent) = shaper.sift(batch);
+        if !unsent.is_empty() {
+            let outcomes = unsent.into_iter().map(|(message, why)| match why {
+                Unsent::Filtered => (message, Outcome::Filtered),
+                Unsent::Poison(refusal) => (message, Outcome::Refused(refusal)),
+            });
+            self.settle.settle(outcomes.collect());
+        }
+        sent
     }
 
     /// The next portion: the message that everything waits for, if there is one, or what the source has.

@@ -23,6 +23,7 @@ use super::route::{
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
+use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
 use super::transform::Template;
@@ -134,6 +135,7 @@ impl Running {
             true => Gate::new(nothing, from.clone(), status, publish.window),
             false => self.gate(&from, publish.window),
         };
+        let shaper = Shaper::new(&self.route, &from);
         let outbox = self.sink(
             to,
             SinkOptions {
@@ -148,6 +150,8 @@ impl Running {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
             gate,
+            shaper,
+            settle: Arc::clone(&producers) as Arc<dyn Settle>,
             pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
@@ -163,6 +167,11 @@ impl Running {
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
         let settlements = Arc::<Settlements>::default();
+        let provenance = Provenance {
+            topic: from.queue.clone(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
         let feeder = Feeder::new(
             Arc::clone(&self.shared.engine),
             to.clone(),
@@ -170,6 +179,7 @@ impl Running {
             Arc::clone(&settlements),
             self.limit.subscribe(),
             (self.shared.max_msg_size, self.phase.subscribe()),
+            Shaper::new(&self.route, &provenance),
         );
         self.consume(from, settlements, feeder)
     }
@@ -186,7 +196,9 @@ impl Running {
         let link = self.shared.links.link(&from.broker, Role::Consume)?;
         self.used.push((from.broker.clone(), Role::Consume));
         let status = Arc::clone(&self.status);
-        let consuming = Consuming { link, from: from.clone(), status, settlements, arrivals };
+        let with_properties = reads_properties(&self.route);
+        let from = from.clone();
+        let consuming = Consuming { link, from, status, settlements, arrivals, with_properties };
         self.tasks.spawn(consuming.run(self.phase.subscribe()));
         Some(())
     }
@@ -207,13 +219,15 @@ impl Running {
         if moving.ordered {
             gate.keep_order();
         }
+        let shaper = Shaper::new(&self.route, &from);
+        let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
             &moving.to,
             SinkOptions {
                 from,
                 publish: moving.publish,
                 excess_key: self.excess_key(),
-                settle: Arc::new(Verdicts(Arc::clone(&settler))),
+                settle: Arc::clone(&settle),
                 phase: Some(self.phase.subscribe()),
             },
         )?;
@@ -221,6 +235,8 @@ impl Running {
             source,
             settler: Some(settler),
             gate,
+            shaper,
+            settle,
             pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),

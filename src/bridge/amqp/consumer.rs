@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -18,11 +18,15 @@ use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
 use super::link::{Link, Up, backoff, up_or_say};
+use super::properties::from_amqp;
+use super::stream::Positions;
 use super::{errors, topology};
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::route::AmqpSource;
+use crate::bridge::properties::Properties;
+use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
 use crate::bridge::timing::jittered;
+use crate::clock;
 use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.
@@ -39,6 +43,8 @@ pub(in crate::bridge) struct Arrival {
     /// Deliveries that it has behind it, as far as the broker tells.
     pub(in crate::bridge) attempts: u16,
     pub(in crate::bridge) message_id: Option<String>,
+    /// Its properties, if somebody asked for them.
+    pub(in crate::bridge) properties: Option<Arc<Properties>>,
     pub(in crate::bridge) origin: Origin,
 }
 
@@ -78,6 +84,7 @@ pub(in crate::bridge) enum Progress {
 struct Open {
     generation: u64,
     acks: Acks,
+    positions: Positions,
 }
 
 /// Where deliveries are settled, from anywhere.
@@ -106,16 +113,17 @@ impl Settlements {
 
     fn begin(&self) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        *self.open.lock() = Open { generation, acks: Acks::default() };
+        *self.open.lock() = Open { generation, ..Open::default() };
         generation
     }
 
-    /// Ends the generation and says how many deliveries were open.
-    fn end(&self) -> usize {
+    /// Ends the generation and says how many deliveries were open, and where a stream is to be read on.
+    fn end(&self) -> (usize, Option<i64>) {
         let mut open = self.open.lock();
-        let left = open.acks.open();
+        let (left, first_open) = (open.acks.open(), open.acks.first_open());
+        let position = open.positions.resume(first_open);
         *open = Open::default();
-        left
+        (left, position)
     }
 }
 
@@ -134,6 +142,8 @@ pub(in crate::bridge) struct Consuming<A> {
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settlements: Arc<Settlements>,
     pub(in crate::bridge) arrivals: A,
+    /// Whether the route has a use for properties and headers.
+    pub(in crate::bridge) with_properties: bool,
 }
 
 impl<A: Arrivals> Consuming<A> {
@@ -184,7 +194,7 @@ impl<A: Arrivals> Consuming<A> {
                     self.from.queue.as_str().into(),
                     tag.into(),
                     BasicConsumeOptions::default(),
-                    FieldTable::default(),
+                    topology::offset_table(self.from.offset.as_ref()),
                 )
                 .await?;
             Ok::<_, lapin::Error>((channel, consumer))
@@ -216,12 +226,19 @@ impl<A: Arrivals> Consuming<A> {
         stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
         let generation = self.settlements.begin();
+        let began = u64::try_from(clock::unix_seconds()).unwrap_or(0);
         let ended = self.consume(up, channel, &mut consumer, generation, stop).await;
         if matches!(ended, Ended::Stop | Ended::Unwanted) {
             self.wind_down(up, channel, &consumer).await;
             self.close(channel).await;
         }
-        let left = self.settlements.end();
+        let (left, position) = self.settlements.end();
+        if let Some(position) = position {
+            self.from.offset = Some(StreamOffset::Number(position));
+        } else if self.from.offset == Some(StreamOffset::Next) {
+            // Nothing came yet; what comes before the next channel is open is not to be passed over.
+            self.from.offset = Some(StreamOffset::Since(began));
+        }
         self.status.counters.given_back.fetch_add(left as u64, Ordering::Relaxed);
         self.arrivals.revoke(generation);
         ended
@@ -303,7 +320,10 @@ impl<A: Arrivals> Consuming<A> {
         let mut open = self.settlements.open.lock();
         for delivery in &burst {
             open.acks.deliver(delivery.delivery_tag);
+            open.positions.deliver(delivery);
         }
+        let first_open = open.acks.first_open();
+        open.positions.resume(first_open);
         drop(open);
         let bytes: usize = burst.iter().map(|delivery| delivery.data.len()).sum();
         let again = burst.iter().filter(|delivery| delivery.redelivered).count();
@@ -311,7 +331,9 @@ impl<A: Arrivals> Consuming<A> {
         counters.received.fetch_add(burst.len() as u64, Ordering::Relaxed);
         counters.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.redelivered.fetch_add(again as u64, Ordering::Relaxed);
-        let arrivals = burst.into_iter().map(|delivery| arrival(delivery, generation)).collect();
+        let with = self.with_properties;
+        let arrivals =
+            burst.into_iter().map(|delivery| arrival(delivery, generation, with)).collect();
         self.arrivals.take(arrivals);
     }
 
@@ -353,7 +375,7 @@ async fn ack_due(settlements: &Settlements) {
     }
 }
 
-fn arrival(delivery: Delivery, generation: u64) -> Arrival {
+fn arrival(delivery: Delivery, generation: u64, with_properties: bool) -> Arrival {
     let properties = &delivery.properties;
     let seconds = properties.timestamp().unwrap_or(0);
     let timestamp =
@@ -373,5 +395,6 @@ fn arrival(delivery: Delivery, generation: u64) -> Arrival {
     let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
     let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     let origin = Origin { generation, tag: delivery.delivery_tag };
-    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, origin }
+    let properties = with_properties.then(|| Arc::new(from_amqp(properties)));
+    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, properties, origin }
 }

@@ -110,6 +110,8 @@ impl QueueSource {
             timestamp: if arrival.timestamp == 0 { now } else { arrival.timestamp },
             attempts: arrival.attempts.saturating_add(1),
             body: arrival.body,
+            properties: arrival.properties,
+            shaped: None,
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
@@ -247,6 +249,7 @@ mod tests {
             timestamp: 0,
             attempts: 0,
             message_id: None,
+            properties: None,
             origin: engine::Origin { generation: 1, tag },
         };
         source.arrive(vec![arrival(1), arrival(2), arrival(3)]);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::bridge::message::{Message, Provenance, Refusal, RefusalKind};
 use crate::bridge::route::{OnExceed, RouteLimit};
-use crate::bridge::transform::MessageView;
 use crate::clock::Instant;
 use crate::limit::{Colour, Keyed, LimitOptions, Limiter, Meter, Throttle, Throttled};
 
@@ -89,10 +88,7 @@ impl Meters {
     ) -> Result<Arc<str>, Refusal> {
         let Some(per) = &self.limit.per else { return Ok(Arc::default()) };
         let id = message.id.to_string();
-        let mut view = MessageView::new(&from.topic, &id, message.timestamp, &message.body);
-        view.channel = &from.channel;
-        view.attempts = message.attempts;
-        match per.by.render(&view) {
+        match per.by.render(&message.view(from, &id)) {
             Ok(key) => Ok((&*key).into()),
             Err(error) => Err(Refusal::new(RefusalKind::Transform, error.to_string())),
         }

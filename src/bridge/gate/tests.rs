@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::bridge::message::{Placed, RefusalKind};
 use crate::bridge::route::{Excess, Flow, Mode, PerKey, PublishOptions, Route, Target};
-use crate::bridge::transform::Template;
+use crate::bridge::transform::{Template, Transform};
 use crate::limit::{Allowance, LimitOptions, Rate};
 use crate::names::MessageId;
 
@@ -30,6 +30,8 @@ fn message(id: u64, tenant: &str) -> Message {
         timestamp: 0,
         attempts: 1,
         body: format!("{{\"t\":\"{tenant}\"}}").into(),
+        properties: None,
+        shaped: None,
         ticket: None,
         dead: None,
         placed: Placed::Nowhere,
@@ -48,6 +50,7 @@ fn gate(limit: &RouteLimit, messages: u32) -> (watch::Sender<Option<RouteLimit>>
             publish: PublishOptions::default(),
         },
         limit: Some(limit.clone()),
+        transform: Transform::default(),
     };
     let sender = watch::Sender::new(Some(limit.clone()));
     let from = Provenance { topic: "in".into(), channel: String::new(), text: "nsq in".into() };

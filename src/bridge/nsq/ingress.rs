@@ -175,6 +175,8 @@ impl Ingress for Producers {
             timestamp: outbound.timestamp,
             attempts: 1,
             body: outbound.body,
+            properties: None,
+            shaped: None,
             ticket: Some(ticket.clone()),
             dead: None,
             placed: Placed::Nowhere,
@@ -214,13 +216,14 @@ impl Ingress for Producers {
 impl Settle for Producers {
     /// A confirm is the producer's OK, a refusal its error. Nothing becomes a dead letter: the producer has it still.
     fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
-        let mut confirmed = 0;
+        let (mut confirmed, mut filtered) = (0, 0);
         for (message, outcome) in outcomes {
             let Some(ticket) = message.ticket else {
                 continue;
             };
             match outcome {
                 Outcome::Confirmed => confirmed += u64::from(ticket.confirm()),
+                Outcome::Filtered => filtered += u64::from(ticket.confirm()),
                 Outcome::Refused(refusal) => {
                     tracing::debug!(route = %self.status.name, id = %message.id, reason = %refusal.reason, "refused");
                     self.count_failed(ticket.fail(self.refused(&refusal.reason)));
@@ -228,5 +231,6 @@ impl Settle for Producers {
             }
         }
         self.status.counters.confirmed.fetch_add(confirmed, Ordering::Relaxed);
+        self.status.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
     }
 }

@@ -148,6 +148,8 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 timestamp,
                 attempts,
                 body,
+                properties: None,
+                shaped: None,
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
