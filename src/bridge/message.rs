@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::delay::PutOff;
 use super::properties::Properties;
 use super::shaper::Shaped;
 use super::transform::MessageView;
@@ -35,6 +36,8 @@ pub(super) struct Message {
     pub(super) placed: Placed,
     /// Whether it passed above the route's committed rate.
     pub(super) is_excess: bool,
+    /// How it is put off, if it is not sent where it goes now.
+    pub(super) put_off: Option<Arc<PutOff>>,
 }
 
 /// Which of the two places of a tee have a message.
@@ -55,9 +58,9 @@ impl Message {
         self.body.len() as u64
     }
 
-    /// What it is sent as. A dead letter is sent as the message came.
+    /// What it is sent as. A dead letter, and what is put off, is sent as the message came.
     pub(super) fn shaped(&self) -> Option<&Shaped> {
-        self.shaped.as_deref().filter(|_| self.dead.is_none())
+        self.shaped.as_deref().filter(|_| self.dead.is_none() && self.put_off.is_none())
     }
 
     /// The body that is sent.

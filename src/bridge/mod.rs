@@ -9,6 +9,8 @@
 //! | `shaper` | what a message is sent as: filter, envelope, properties, address |
 //! | `sinks` | makes the sinks that a route asks for |
 //! | `split` | sinks that hand on to two others: tee and share |
+//! | `deferred` | publishes with a delay |
+//! | `delay` | delays over a broker that has none: a ladder of queues |
 //! | `settler` | what becomes of a message after its sink has spoken |
 //! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
@@ -19,6 +21,8 @@
 
 mod amqp;
 pub mod broker;
+mod deferred;
+mod delay;
 pub mod envelope;
 mod gate;
 mod links;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::amqp::consumer::{Consuming, Settlements};
 use super::amqp::link::Role;
 use super::amqp::source::{Inflow, QueueSource};
+use super::deferred::{self, Defer, Deferral, Onward};
 use super::gate::Gate;
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
@@ -44,14 +45,35 @@ pub(super) struct Running {
     producers: Option<Arc<Producers>>,
     /// The connections that it needs.
     used: Vec<LinkKey>,
+    /// The route whose deferred messages this one brings on, if it does.
+    due_of: Option<Route>,
 }
 
 impl Running {
     /// Starts `route`. If it cannot run, its status says so.
     pub(super) fn start(route: &Route, shared: &Arc<Shared>) -> Self {
+        Self::begin(route, shared, Status::new(route.clone()), None)
+    }
+
+    /// Starts `route`, which brings on what `of` has deferred, and speaks through its status.
+    pub(super) fn start_for(
+        route: &Route,
+        shared: &Arc<Shared>,
+        status: Arc<Status>,
+        of: Route,
+    ) -> Self {
+        Self::begin(route, shared, status, Some(of))
+    }
+
+    fn begin(
+        route: &Route,
+        shared: &Arc<Shared>,
+        status: Arc<Status>,
+        due_of: Option<Route>,
+    ) -> Self {
         let mut running = Self {
             route: route.clone(),
-            status: Status::new(route.clone()),
+            status,
             shared: Arc::clone(shared),
             phase: watch::Sender::new(Phase::Running),
             limit: watch::Sender::new(route.limit.clone()),
@@ -59,6 +81,7 @@ impl Running {
             expiry: JoinSet::new(),
             producers: None,
             used: Vec::new(),
+            due_of,
         };
         let started = match &route.flow {
             Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
@@ -159,10 +182,43 @@ impl Running {
         self.tasks.spawn(runner.run());
         let expiring = Arc::clone(&producers);
         self.expiry.spawn(async move { expiring.expire().await });
+        self.defer(topic, to, publish, &producers);
         let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
         self.shared.engine.set_ingress(topic, Some(ingress));
         self.producers = Some(producers);
         Some(())
+    }
+
+    /// Lets producers publish with a delay, if the target is at a broker.
+    fn defer(&mut self, topic: &str, to: &Target, publish: PublishOptions, by: &Arc<Producers>) {
+        let Some(deferral) = Deferral::of(&self.route, topic, to) else { return };
+        let Some(target) = deferral.target() else { return };
+        let wanted = watch::Sender::new(false);
+        let options = SinkOptions {
+            from: deferred::provenance(topic, &self.route),
+            publish,
+            excess_key: None,
+            settle: Arc::clone(by) as Arc<dyn Settle>,
+            phase: None,
+        };
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe());
+        let Some(ladder) = ladder else { return };
+        self.used.extend(self.used.first().map(|(broker, _)| (broker.clone(), Role::Consume)));
+        let bringing = deferral.run(
+            self.route.clone(),
+            Arc::clone(&self.shared),
+            Arc::clone(&self.status),
+            wanted.subscribe(),
+            self.phase.subscribe(),
+        );
+        self.tasks.spawn(bringing);
+        by.defer_by(Defer { ladder, wanted });
     }
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
@@ -196,7 +252,7 @@ impl Running {
         let link = self.shared.links.link(&from.broker, Role::Consume)?;
         self.used.push((from.broker.clone(), Role::Consume));
         let status = Arc::clone(&self.status);
-        let with_properties = reads_properties(&self.route);
+        let with_properties = reads_properties(self.shaped_as());
         let from = from.clone();
         let consuming = Consuming { link, from, status, settlements, arrivals, with_properties };
         self.tasks.spawn(consuming.run(self.phase.subscribe()));
@@ -205,9 +261,9 @@ impl Running {
 
     fn moving(&mut self, moving: &Move) -> Option<()> {
         let is_memory_only = self.shared.engine.journal().is_none();
-        if is_memory_only
-            && matches!((&moving.from, &moving.to), (Source::Amqp(_), Target::Topic { .. }))
-        {
+        let mut places = moving.to.places().into_iter();
+        let is_kept_here = places.any(|place| matches!(place, Target::Topic { .. }));
+        if is_memory_only && is_kept_here && matches!(moving.from, Source::Amqp(_)) {
             self.status.failed(
                 "what is acked at the broker is to be kept here, which needs nsqd.data_path",
             );
@@ -219,7 +275,7 @@ impl Running {
         if moving.ordered {
             gate.keep_order();
         }
-        let shaper = Shaper::new(&self.route, &from);
+        let shaper = Shaper::new(self.shaped_as(), &from);
         let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
             &moving.to,
@@ -245,6 +301,11 @@ impl Running {
         Some(())
     }
 
+    /// The route by whose rules messages are shaped.
+    fn shaped_as(&self) -> &Route {
+        self.due_of.as_ref().unwrap_or(&self.route)
+    }
+
     /// The source, who settles at it, and how it is called.
     fn source(&mut self, moving: &Move) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
         let text = moving.from.to_string();
@@ -264,10 +325,45 @@ impl Running {
                 let phase = self.phase.subscribe();
                 self.consume(from, settlements, Inflow { source: Arc::clone(&source), phase })?;
                 let origin = Arc::clone(&source) as Arc<dyn Origin>;
-                let (topic, channel) = (from.queue.clone(), String::new());
-                Some((runner::Source::Queue(source), origin, Provenance { topic, channel, text }))
+                let provenance = match &self.due_of {
+                    Some(Route { flow: Flow::Ingress { topic, .. }, .. }) => {
+                        let provenance = deferred::provenance(topic, self.shaped_as());
+                        self.wait_for_due(from, &source, provenance.clone(), moving.publish)?;
+                        provenance
+                    }
+                    _ => Provenance { topic: from.queue.clone(), channel: String::new(), text },
+                };
+                Some((runner::Source::Queue(source), origin, provenance))
             }
         }
+    }
+
+    /// Has deferred messages that come too early wait on.
+    fn wait_for_due(
+        &mut self,
+        from: &AmqpSource,
+        source: &Arc<QueueSource>,
+        provenance: Provenance,
+        publish: PublishOptions,
+    ) -> Option<()> {
+        let options = SinkOptions {
+            from: provenance,
+            publish,
+            excess_key: None,
+            settle: Arc::new(Onward(Arc::clone(source), Arc::clone(&self.status))),
+            phase: Some(self.phase.subscribe()),
+        };
+        let target = deferred::queue_target(&from.broker, &from.queue)?;
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        let now = watch::Sender::new(true);
+        let ladder = sinks.ladder(target, &from.queue, options, now.subscribe())?;
+        source.wait_on(ladder);
+        Some(())
     }
 
     /// Who decides on refused messages, and the sink of dead letters if there is one.

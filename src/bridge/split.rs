@@ -196,6 +196,7 @@ mod tests {
             dead: None,
             placed: Placed::Nowhere,
             is_excess: false,
+            put_off: None,
         }
     }
 

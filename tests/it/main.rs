@@ -25,6 +25,7 @@ mod brokers;
 mod chaos;
 mod compression;
 mod crash;
+mod delays;
 mod edges;
 mod http_nsqd;
 mod limits;

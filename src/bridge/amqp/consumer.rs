@@ -21,6 +21,7 @@ use super::link::{Link, Up, backoff, up_or_say};
 use super::properties::from_amqp;
 use super::stream::Positions;
 use super::{errors, topology};
+use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::properties::Properties;
 use crate::bridge::route::{AmqpSource, StreamOffset};
@@ -43,6 +44,8 @@ pub(in crate::bridge) struct Arrival {
     /// Deliveries that it has behind it, as far as the broker tells.
     pub(in crate::bridge) attempts: u16,
     pub(in crate::bridge) message_id: Option<String>,
+    /// When it is due, Unix milliseconds, if it was put off by us.
+    pub(in crate::bridge) due: Option<i64>,
     /// Its properties, if somebody asked for them.
     pub(in crate::bridge) properties: Option<Arc<Properties>>,
     pub(in crate::bridge) origin: Origin,
@@ -380,21 +383,28 @@ fn arrival(delivery: Delivery, generation: u64, with_properties: bool) -> Arriva
     let seconds = properties.timestamp().unwrap_or(0);
     let timestamp =
         i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000_000)).unwrap_or(0);
+    let header = |name: &str| whole_number(properties.headers().as_ref()?.inner().get(name)?);
     // Quorum queues count deliveries; classic ones only say that there was one before.
-    let counted = properties.headers().as_ref().and_then(|headers| {
-        let count = headers.inner().get("x-delivery-count")?;
-        match count {
-            AMQPValue::LongLongInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::LongInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::LongUInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::ShortShortInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::ShortInt(count) => u16::try_from(*count).ok(),
-            _ => None,
-        }
-    });
-    let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
+    let counted = header("x-delivery-count").and_then(|count| u16::try_from(count).ok());
+    let here = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
+    let due = header(DUE_HEADER);
+    // What was put off is a new message to the broker.
+    let before = due.and_then(|_| u16::try_from(header(ATTEMPTS_HEADER)?).ok()).unwrap_or(0);
+    let attempts = here.saturating_add(before);
     let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     let origin = Origin { generation, tag: delivery.delivery_tag };
     let properties = with_properties.then(|| Arc::new(from_amqp(properties)));
-    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, properties, origin }
+    let body = delivery.data.into();
+    Arrival { body, timestamp, attempts, message_id, due, properties, origin }
+}
+
+fn whole_number(value: &AMQPValue) -> Option<i64> {
+    Some(match value {
+        AMQPValue::LongLongInt(number) => *number,
+        AMQPValue::LongInt(number) => (*number).into(),
+        AMQPValue::LongUInt(number) => (*number).into(),
+        AMQPValue::ShortShortInt(number) => (*number).into(),
+        AMQPValue::ShortInt(number) => (*number).into(),
+        _ => return None,
+    })
 }

@@ -6,6 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::properties::to_amqp;
 use super::publisher::Publishing;
+use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::message::{Message, Refusal, RefusalKind};
 use crate::bridge::properties::Unsendable;
 use crate::bridge::transform::{Needs, Template, TransformError};
@@ -25,6 +26,9 @@ impl Publishing {
         message: &Message,
         id: &str,
     ) -> Result<(ShortString, ShortString), Refusal> {
+        if let Some(put_off) = &message.put_off {
+            return Ok(("".into(), put_off.queue.name.as_str().into()));
+        }
         if let Some(key) = self.excess_key.as_ref().filter(|_| message.is_excess) {
             return self.excess_address(key, message, id);
         }
@@ -93,6 +97,11 @@ impl Publishing {
         }
         if message.is_excess && message.dead.is_none() {
             headers.insert(EXCESS_HEADER.into(), AMQPValue::LongUInt(1));
+        }
+        if let Some(put_off) = &message.put_off {
+            headers.insert(DUE_HEADER.into(), AMQPValue::LongLongInt(put_off.due));
+            let behind = message.attempts.saturating_sub(1);
+            headers.insert(ATTEMPTS_HEADER.into(), AMQPValue::LongUInt(behind.into()));
         }
         // A message_id that is not ours says nothing of which message a return is about.
         if foreign.is_some() {

@@ -19,6 +19,7 @@ use super::confirms::{Confirms, Verdict};
 use super::link::{Link, Up, backoff, up_or_say};
 use super::outgoing::whose;
 use super::{errors, topology};
+use crate::bridge::delay::PutOff;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
@@ -128,6 +129,8 @@ pub(in crate::bridge) struct Publisher {
     needs: Needs,
     /// The connection's frame size in bytes.
     frame_max: u32,
+    /// Steps of delay, and when they were declared; there are few of them.
+    declared: HashMap<String, Instant>,
 }
 
 impl Publisher {
@@ -143,6 +146,7 @@ impl Publisher {
             window_bytes: 0,
             uncertain: HashMap::new(),
             confirms: Confirms::default(),
+            declared: HashMap::new(),
             has_confirmed: false,
         }
     }
@@ -222,7 +226,11 @@ impl Publisher {
         link.mark_unchanged();
         let mut is_open = true;
         loop {
-            if let Err(error) = self.send(channel) {
+            let sent = match self.declare_steps(channel).await {
+                Ok(()) => self.send(channel),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
                 return Some(self.with.broken(up, &error));
             }
             if !is_open && self.window.is_empty() && self.queue.is_empty() {
@@ -310,6 +318,30 @@ impl Publisher {
             }
         }
         self.settle(refused);
+        Ok(())
+    }
+
+    /// Makes sure of the queues that messages to be put off go to.
+    async fn declare_steps(&mut self, channel: &Channel) -> lapin::Result<()> {
+        let steps: Vec<Arc<PutOff>> = self
+            .queue
+            .iter()
+            .filter_map(|message| message.put_off.clone())
+            .filter(|put_off| put_off.is_step())
+            .collect();
+        for step in steps {
+            let now = clock::now();
+            let name = &step.queue.name;
+            if self.declared.get(name).is_some_and(|at| now.duration_since(*at) < step.lasts) {
+                continue;
+            }
+            let declaring = topology::declare_queue(channel, &step.queue, false);
+            match timeout(self.with.link.broker().connect_timeout, declaring).await {
+                Ok(declared) => declared?,
+                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
+            self.declared.insert(name.clone(), now);
+        }
         Ok(())
     }
 

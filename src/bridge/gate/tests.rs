@@ -36,6 +36,7 @@ fn message(id: u64, tenant: &str) -> Message {
         dead: None,
         placed: Placed::Nowhere,
         is_excess: false,
+        put_off: None,
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
 use super::refusing::Refusing;
+use crate::bridge::deferred::Defer;
 use crate::bridge::message::{Message, Outcome, Placed, Provenance, Settle};
 use crate::bridge::route::{PublishOptions, RouteLimit};
 use crate::bridge::runner::Pace;
@@ -37,6 +38,9 @@ pub(in crate::bridge) struct Producers {
     queue: Mutex<Queue>,
     arrived: Notify,
     deadline: Notify,
+    /// How publishes with a delay are put off, if the route's target can. The ladder's sink settles here, so it is given
+    /// up with the rest.
+    defer: Mutex<Option<Defer>>,
 }
 
 impl Producers {
@@ -54,6 +58,7 @@ impl Producers {
             queue: Mutex::default(),
             arrived: Notify::new(),
             deadline: Notify::new(),
+            defer: Mutex::default(),
         })
     }
 
@@ -117,6 +122,7 @@ impl Producers {
     /// Refuses what comes from now on. What is there is still moved.
     pub(in crate::bridge) fn close(&self) {
         self.queue.lock().is_closed = true;
+        *self.defer.lock() = None;
         self.arrived.notify_one();
     }
 
@@ -136,6 +142,40 @@ impl Producers {
         let dropped: u64 = tickets.map(|ticket| u64::from(ticket.confirm())).sum();
         self.status.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.status.counters.dropped_by_limit.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// Has publishes with a delay put off so.
+    pub(in crate::bridge) fn defer_by(&self, defer: Defer) {
+        *self.defer.lock() = Some(defer);
+    }
+
+    /// Puts publishes off.
+    fn defer(&self, batch: Vec<Outbound>, ticket: &Ticket) -> Result<(), PublishError> {
+        if self.queue.lock().is_closed {
+            return Err(PublishError::Exiting);
+        }
+        let defer = self.defer.lock();
+        let Some(defer) = &*defer else {
+            return Err(self.refused("it cannot defer: publish without a delay"));
+        };
+        defer.wanted.send_replace(true);
+        for outbound in batch {
+            let size = outbound.body.len() as u64;
+            let millis = i64::try_from(outbound.delay.as_millis()).unwrap_or(i64::MAX);
+            let due = (outbound.timestamp / 1_000_000).saturating_add(millis);
+            let message = message(outbound, ticket);
+            if defer.ladder.put_off(message, due).is_err() {
+                return Err(self.refused("too many publishes with a delay are under way"));
+            }
+            self.status.counters.received.fetch_add(1, Ordering::Relaxed);
+            self.status.counters.bytes_received.fetch_add(size, Ordering::Relaxed);
+        }
+        self.queue
+            .lock()
+            .deadlines
+            .push_back((clock::now() + self.options.timeout, ticket.clone()));
+        self.deadline.notify_one();
+        Ok(())
     }
 
     /// Lets a publish pass the limit, or refuses all of it.
@@ -167,22 +207,10 @@ fn bytes_of(batch: &[Message]) -> u64 {
 impl Ingress for Producers {
     fn offer(&self, batch: Vec<Outbound>, ticket: Ticket) -> Result<(), PublishError> {
         if batch.iter().any(|message| !message.delay.is_zero()) {
-            return Err(self.refused("it cannot defer: publish without a delay"));
+            return self.defer(batch, &ticket);
         }
-        let message = |outbound: Outbound| Message {
-            id: outbound.id,
-            message_id: None,
-            timestamp: outbound.timestamp,
-            attempts: 1,
-            body: outbound.body,
-            properties: None,
-            shaped: None,
-            ticket: Some(ticket.clone()),
-            dead: None,
-            placed: Placed::Nowhere,
-            is_excess: false,
-        };
-        let mut batch: Vec<Message> = batch.into_iter().map(message).collect();
+        let mut batch: Vec<Message> =
+            batch.into_iter().map(|outbound| message(outbound, &ticket)).collect();
         self.admit(&mut batch)?;
         let (messages, bytes) = (batch.len() as u64, bytes_of(&batch));
         let mut queue = self.queue.lock();
@@ -194,7 +222,7 @@ impl Ingress for Producers {
         while queue.deadlines.front().is_some_and(|(_, ticket)| ticket.outcome().is_some()) {
             queue.deadlines.pop_front();
         }
-        queue.deadlines.push_back((clock::now() + self.options.timeout, ticket.clone()));
+        queue.deadlines.push_back((clock::now() + self.options.timeout, ticket));
         queue.bytes += bytes;
         queue.messages.extend(batch);
         drop(queue);
@@ -210,6 +238,23 @@ impl Ingress for Producers {
     fn is_congested(&self) -> bool {
         let (queue, window) = (self.queue.lock(), self.options.window);
         queue.messages.len() >= window.messages as usize || queue.bytes >= window.bytes
+    }
+}
+
+fn message(outbound: Outbound, ticket: &Ticket) -> Message {
+    Message {
+        id: outbound.id,
+        message_id: None,
+        timestamp: outbound.timestamp,
+        attempts: 1,
+        body: outbound.body,
+        properties: None,
+        shaped: None,
+        ticket: Some(ticket.clone()),
+        dead: None,
+        placed: Placed::Nowhere,
+        is_excess: false,
+        put_off: None,
     }
 }
 

@@ -31,8 +31,14 @@ const FRAME_OVERHEAD: usize = 20;
 
 /// What a queue tells of its own deliveries, and a route of its own publishes. It says nothing to whoever is next, and
 /// would be taken for what that one says.
-pub const OF_THE_LAST: [&str; 4] =
-    ["x-acquired-count", "x-delivery-count", "x-leveret-id", "x-stream-offset"];
+pub const OF_THE_LAST: [&str; 6] = [
+    "x-acquired-count",
+    "x-delivery-count",
+    "x-leveret-attempts",
+    "x-leveret-due",
+    "x-leveret-id",
+    "x-stream-offset",
+];
 
 /// Headers, or a table inside of one: names of at most [`SHORT_LEN_MAX`] bytes.
 pub type Table = BTreeMap<String, Value>;
