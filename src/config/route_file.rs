@@ -1,5 +1,7 @@
 //! Reads a file of routes.
 
+use std::time::Duration;
+
 use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
@@ -10,8 +12,8 @@ use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source, Target,
-    Tee,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source,
+    Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
@@ -81,6 +83,10 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
         (from, to) => draft.moving(from, to, report),
     }?;
+    if !matches!(flow, Flow::Channel { .. }) {
+        let message = "only a queue that appears as a channel has it";
+        section.refuse(&["max_hold"], message, report);
+    }
     if let Some(limit) = &limit {
         limit_file::check(limit, &flow, &section, report);
     }
@@ -169,7 +175,10 @@ impl Draft<'_, '_> {
         };
         to_is_constant.then_some(())?;
         let topic = to.topic;
-        Some(Flow::Channel { from, to: NsqChannel { topic, channel } })
+        let range = Duration::from_secs(1)..=Duration::from_secs(25 * 60);
+        let max_hold = self.section.get("max_hold").and_then(|field| field.duration(range, report));
+        let max_hold = max_hold.unwrap_or(route::MAX_HOLD);
+        Some(Flow::Channel { from, to: NsqChannel { topic, channel }, max_hold })
     }
 
     /// Everything else: the source keeps each message until the target has it.
