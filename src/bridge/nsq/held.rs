@@ -96,6 +96,7 @@ fn message_of(arrival: &Arrival) -> Message {
         ticket: None,
         dead: None,
         placed: Placed::Nowhere,
+        is_excess: false,
         put_off: None,
     }
 }
@@ -130,6 +131,7 @@ impl Upstream for Held {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
             };
             if !self.put_off(message, now.saturating_add(delay)) {

@@ -5,4 +5,5 @@ pub(super) mod held;
 pub(super) mod ingress;
 mod misfits;
 pub(super) mod queue;
+mod refusing;
 pub(super) mod topic_sink;
