@@ -9,7 +9,7 @@
 //! | 3 | [`bridge`] |
 //! | 2 | [`server`] |
 //! | 1 | [`engine`], [`limit`] |
-//! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`] |
+//! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`], [`stream`], [`tls`] |
 
 pub mod bridge;
 pub mod cli;
@@ -24,6 +24,8 @@ pub mod node;
 pub mod protocol;
 pub mod server;
 pub mod storage;
+pub mod stream;
 pub mod task;
 pub mod telemetry;
+pub mod tls;
 pub mod tools;

@@ -29,7 +29,6 @@ mod sinks;
 mod split;
 mod status;
 pub mod supervisor;
-mod timing;
 pub mod transform;
 
 pub use supervisor::{Applied, Bridge, UnknownRoute};

@@ -22,7 +22,7 @@ use super::{errors, topology};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::AmqpSource;
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
+use crate::clock::jittered;
 use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.

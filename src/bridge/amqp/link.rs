@@ -17,8 +17,7 @@ use super::socket::Plug;
 use super::{errors, socket};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
-use crate::clock;
+use crate::clock::{self, jittered};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
 /// First delay after a network fault, and the longest.
