@@ -1,7 +1,17 @@
-//! How to reach a broker: its address, and what a connection to it agrees on.
+//! How to reach a broker: its address and hosts, and what a connection to it agrees on.
+
+mod hosts;
+mod secret;
+mod tls;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
+
+pub use hosts::Host;
+pub(super) use hosts::Turns;
+pub use secret::read_secret;
+pub use tls::TlsOptions;
 
 /// The port of `amqp://` addresses that name none.
 pub const AMQP_PORT: u16 = 5672;
@@ -14,8 +24,20 @@ pub const AMQPS_PORT: u16 = 5671;
 pub struct BrokerOptions {
     /// The name that routes use.
     pub name: String,
-    /// Where it is and who logs in.
+    /// Where it is and who logs in, as it was when the configuration was read.
     pub uri: BrokerUri,
+    /// Where the address is read at each connect, in place of `uri`.
+    pub uri_file: Option<PathBuf>,
+    /// Where the password is read at each connect, in place of the address's.
+    pub password_file: Option<PathBuf>,
+    /// Further nodes of the broker beside the address's own host.
+    pub hosts: Vec<Host>,
+    /// How the certificates of `amqps` are checked.
+    pub tls: TlsOptions,
+    /// How we log in.
+    pub auth: Auth,
+    /// `http://` or `https://` address of the management API, for what AMQP cannot tell.
+    pub management: Option<String>,
     /// Interval agreed for heartbeats, whole seconds, 1 s to 18 h.
     pub heartbeat: Duration,
     /// Deadline for a connection to be open, TCP, TLS and AMQP handshake together.
@@ -36,12 +58,57 @@ impl BrokerOptions {
         Self {
             name: name.to_owned(),
             uri,
+            uri_file: None,
+            password_file: None,
+            hosts: Vec::new(),
+            tls: TlsOptions::default(),
+            auth: Auth::default(),
+            management: None,
             heartbeat: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             connection_name: "leveret".to_owned(),
             max_message_size: 16 << 20,
         }
     }
+
+    /// The address and password as they are now: what stands in files is read again. May block.
+    ///
+    /// # Errors
+    /// Which file is of no use, and why; never with what is in it.
+    pub fn current_uri(&self) -> Result<BrokerUri, String> {
+        let uri = match &self.uri_file {
+            Some(path) => BrokerUri::parse(&read_secret(path)?)
+                .map_err(|error| format!("{}: {error}", path.display()))?,
+            None => self.uri.clone(),
+        };
+        match &self.password_file {
+            Some(path) => Ok(uri.with_password(read_secret(path)?)),
+            None => Ok(uri),
+        }
+    }
+
+    /// Every host of the broker at this address, each once.
+    #[must_use]
+    pub fn all_hosts(&self, uri: &BrokerUri) -> Vec<Host> {
+        let own = Host { name: uri.host().to_owned(), port: uri.port() };
+        let mut all = vec![own];
+        for host in &self.hosts {
+            if !all.contains(host) {
+                all.push(host.clone());
+            }
+        }
+        all
+    }
+}
+
+/// How a connection logs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// User and password of the address.
+    #[default]
+    Plain,
+    /// By the client's certificate (`EXTERNAL`): the broker knows the user by it.
+    External,
 }
 
 /// Why a text is no broker address. Never contains the text: it may hold a password.
@@ -117,6 +184,7 @@ impl BrokerUri {
                 None => ("guest".to_owned(), "guest".to_owned()),
             };
         let (host, port) = host_and_port(address)?;
+        let port = port.unwrap_or(if tls { AMQPS_PORT } else { AMQP_PORT });
         if path.contains('/') {
             return Err(UriError::Vhost);
         }
@@ -124,14 +192,20 @@ impl BrokerUri {
             empty if empty.is_empty() => "/".to_owned(),
             vhost => vhost,
         };
-        Ok(Self {
-            tls,
-            host: decode(host, "host")?,
-            port: port.unwrap_or(if tls { AMQPS_PORT } else { AMQP_PORT }),
-            username,
-            password,
-            vhost,
-        })
+        Ok(Self { tls, host: decode(host, "host")?, port, username, password, vhost })
+    }
+
+    /// Reads `host[:port]` as one of the broker's further hosts; the port is the usual one if it is left out.
+    ///
+    /// # Errors
+    /// [`UriError`] says what is wrong.
+    pub fn parse_host(&self, text: &str) -> Result<Host, UriError> {
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || "/@?#".contains(c)) {
+            return Err(UriError::Character);
+        }
+        let (name, port) = host_and_port(text)?;
+        let port = port.unwrap_or(if self.tls { AMQPS_PORT } else { AMQP_PORT });
+        Ok(Host { name: name.to_owned(), port })
     }
 
     /// The same address with another password.
@@ -284,6 +358,24 @@ mod tests {
             ("amqp://h/?heartbeat=5", UriError::Query),
         ] {
             assert_eq!(BrokerUri::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_host_is_there_once() {
+        let uri = BrokerUri::parse("amqps://a/v").unwrap();
+        let mut options = BrokerOptions::new("default", uri.clone());
+        options.hosts =
+            ["b", "c:1", "[::1]:2", "a:5671"].map(|host| uri.parse_host(host).unwrap()).into();
+        let all: Vec<_> = options.all_hosts(&uri).iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["a:5671", "b:5671", "c:1", "[::1]:2"]);
+        for (text, error) in [
+            ("", UriError::Host),
+            ("b:x", UriError::Port),
+            ("amqp://b", UriError::Character),
+            ("u@b", UriError::Character),
+        ] {
+            assert_eq!(uri.parse_host(text), Err(error), "{text}");
         }
     }
 

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::delay::PutOff;
+use super::properties::Properties;
+use super::shaper::Shaped;
+use super::transform::MessageView;
 use crate::engine::Ticket;
 use crate::names::MessageId;
 
@@ -20,12 +24,18 @@ pub(super) struct Message {
     /// Attempts to move it, this one included.
     pub(super) attempts: u16,
     pub(super) body: Bytes,
+    /// The properties that it came with, if its source has some and the route a use for them.
+    pub(super) properties: Option<Arc<Properties>>,
+    /// What it is sent as, if that is something else than it came as.
+    pub(super) shaped: Option<Arc<Shaped>>,
     /// The producer that waits for an answer, if one does.
     pub(super) ticket: Option<Ticket>,
     /// Why it is a dead letter, once it is one.
     pub(super) dead: Option<Refusal>,
     /// Which of several places have it already.
     pub(super) placed: Placed,
+    /// How it is put off, if it is not sent where it goes now.
+    pub(super) put_off: Option<Arc<PutOff>>,
 }
 
 /// Which of the two places of a tee have a message.
@@ -44,6 +54,35 @@ impl Message {
     /// Bytes of its body.
     pub(super) fn size(&self) -> u64 {
         self.body.len() as u64
+    }
+
+    /// What it is sent as. A dead letter, and what is put off, is sent as the message came.
+    pub(super) fn shaped(&self) -> Option<&Shaped> {
+        self.shaped.as_deref().filter(|_| self.dead.is_none() && self.put_off.is_none())
+    }
+
+    /// The body that is sent.
+    pub(super) fn sent_body(&self) -> &Bytes {
+        self.shaped().and_then(|shaped| shaped.body.as_ref()).unwrap_or(&self.body)
+    }
+
+    /// The properties that are sent, if it has some.
+    pub(super) fn sent_properties(&self) -> Option<&Properties> {
+        match self.shaped() {
+            Some(shaped) => shaped.properties.as_ref(),
+            None => self.properties.as_deref(),
+        }
+    }
+
+    /// What the templates of its target see of it; `id` is its id in digits.
+    pub(super) fn view<'a>(&'a self, from: &'a Provenance, id: &'a str) -> MessageView<'a> {
+        let opened = self.shaped().filter(|shaped| shaped.is_opened);
+        let body = opened.and_then(|shaped| shaped.body.as_ref()).unwrap_or(&self.body);
+        let mut view = MessageView::new(&from.topic, id, self.timestamp, body);
+        view.channel = &from.channel;
+        view.attempts = self.attempts;
+        view.properties = self.sent_properties().or(self.properties.as_deref());
+        view
     }
 
     /// Whether its producer was told that it failed: it must not arrive after all.
@@ -68,6 +107,8 @@ pub(super) struct Provenance {
 pub(super) enum Outcome {
     /// The sink has taken responsibility.
     Confirmed,
+    /// The route does not take it: it is done with.
+    Filtered,
     /// The sink refused it.
     Refused(Refusal),
 }
@@ -102,7 +143,7 @@ pub(super) enum RefusalKind {
     Nacked,
     /// It is larger than the other side takes.
     TooLarge,
-    /// Its exchange or routing key could not be worked out.
+    /// It could not be worked out what it is to be sent as, or where.
     Transform,
     /// It is no message on the other side, such as one without a body for NSQ.
     Invalid,

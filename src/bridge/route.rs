@@ -1,13 +1,16 @@
 //! What a route is: two endpoints, a mode, a limit, and what happens to messages that cannot be moved.
 //!
 //! A route that exists is valid by itself: what a mode does not support cannot be written down here, so the code
-//! that runs a route matches on [`Flow`] and checks nothing twice. Rules between routes (names, loops, two routes at
-//! one topic) are kept by whoever loads a set of them.
+//! that runs a route matches on [`Flow`] and checks nothing twice. Rules between routes are kept by whoever loads them.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::transform::Template;
+pub use super::topology::{
+    Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
+    QueueKind, StreamOffset, Topology,
+};
+use super::transform::{Template, Transform};
 use crate::limit::LimitOptions;
 
 /// A named flow of messages from one endpoint to another.
@@ -21,13 +24,14 @@ pub struct Route {
     pub flow: Flow,
     /// How fast it may go; `None` if not limited.
     pub limit: Option<RouteLimit>,
+    /// Which messages it takes, and what it changes of them.
+    pub transform: Transform,
 }
 
 /// Where messages come from and go to, and who answers for them in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// A topic's producers are answered by the target: their PUB, MPUB and DPUB wait until it has the messages. Nothing
-    /// is kept here.
+    /// A topic's producers are answered by the target: their PUB, MPUB and DPUB wait until it has them.
     Ingress {
         /// The topic whose publishes go to the target.
         topic: String,
@@ -267,6 +271,8 @@ pub struct AmqpSource {
     pub prefetch: u16,
     /// The name of the consumer on the broker's pages, 1 to 255 bytes; the broker chooses one if `None`.
     pub consumer_tag: Option<String>,
+    /// Where to begin, if the queue is a stream; `None` if it is none, or if the broker is to choose (`next`).
+    pub offset: Option<StreamOffset>,
     /// What is declared before the queue is consumed; empty if everything exists already.
     pub declare: Topology,
 }
@@ -292,100 +298,6 @@ pub struct AmqpTarget {
     pub content_type: Option<String>,
     /// What is declared before anything is published; empty if everything exists already.
     pub declare: Topology,
-}
-
-/// Exchanges, queues and bindings to declare, in this order. All of them durable and not auto-deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topology {
-    /// Exchanges.
-    pub exchanges: Vec<ExchangeDeclare>,
-    /// Queues.
-    pub queues: Vec<QueueDeclare>,
-    /// Bindings of queues to exchanges; the exchange may be one that is not declared here.
-    pub bindings: Vec<Binding>,
-}
-
-impl Topology {
-    /// Whether there is nothing to declare.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
-    }
-}
-
-/// A durable exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExchangeDeclare {
-    /// Its name, 1 to 255 bytes, not one of the broker's own (`amq.`).
-    pub name: String,
-    /// How it routes.
-    pub kind: ExchangeKind,
-}
-
-/// How an exchange routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeKind {
-    /// To queues bound with exactly the routing key.
-    Direct,
-    /// To every bound queue.
-    Fanout,
-    /// To queues bound with a pattern of words, `*` and `#`.
-    Topic,
-    /// By the message's headers.
-    Headers,
-}
-
-impl ExchangeKind {
-    /// The name in the protocol and in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
-}
-
-/// A durable queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueDeclare {
-    /// Its name, 1 to 255 bytes, not one of the broker's own (`amq.`).
-    pub name: String,
-    /// How it is stored.
-    pub kind: QueueKind,
-}
-
-/// How a queue is stored (`x-queue-type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueueKind {
-    /// On one node.
-    Classic,
-    /// Replicated over the nodes of a cluster.
-    Quorum,
-}
-
-impl QueueKind {
-    /// The name in the protocol and in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Quorum => "quorum",
-        }
-    }
-}
-
-/// A queue bound to an exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The exchange.
-    pub exchange: String,
-    /// The queue.
-    pub queue: String,
-    /// The routing key or pattern, 0 to 255 bytes.
-    pub routing_key: String,
 }
 
 /// A route's limit and what happens to messages above it.

@@ -1,4 +1,4 @@
-//! The flow of a route: source, limit, sink. And how a limit cuts a flow into portions.
+//! The flow of a route: source, filter and transform, limit, sink. And how a limit cuts a flow into portions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::amqp::source::QueueSource;
-use super::message::Message;
+use super::message::{Message, Outcome, Settle};
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
 use super::phase::{self, Phase};
 use super::settler::Settler;
+use super::shaper::{Shaper, Unsent};
 use crate::limit::{Allowance, LimitOptions, Limiter};
 
 /// Messages that are moved in one go where no limit says less.
@@ -78,6 +79,10 @@ pub(super) struct Runner {
     pub(super) source: Source,
     /// Who decides on refused messages; producers decide for themselves.
     pub(super) settler: Option<Arc<Settler>>,
+    /// What messages are sent as, if not as they come.
+    pub(super) shaper: Option<Shaper>,
+    /// Told of what is not sent.
+    pub(super) settle: Arc<dyn Settle>,
     pub(super) limiter: Option<Limiter>,
     pub(super) pace: Pace,
     /// To the sink.
@@ -115,16 +120,34 @@ impl Runner {
                 batch = self.next() => batch,
             };
             let Some(batch) = batch else { return };
-            if let Some(limiter) = &mut self.limiter {
-                limiter.acquire(batch.len() as u64, batch.iter().map(Message::size).sum()).await;
-            }
-            if self.outbox.send(batch).await.is_err() {
-                return;
+            let batch = self.shape(batch);
+            if !batch.is_empty() {
+                if let Some(limiter) = &mut self.limiter {
+                    let bytes = batch.iter().map(Message::size).sum();
+                    limiter.acquire(batch.len() as u64, bytes).await;
+                }
+                if self.outbox.send(batch).await.is_err() {
+                    return;
+                }
             }
             if let Some(settler) = self.settler.as_ref().filter(|settler| settler.is_ordered()) {
                 settler.ended().await;
             }
         }
+    }
+
+    /// Works out what messages are sent as, and settles those that are not sent at all.
+    fn shape(&self, batch: Vec<Message>) -> Vec<Message> {
+        let Some(shaper) = &self.shaper else { return batch };
+        let (sent, unsent) = shaper.sift(batch);
+        if !unsent.is_empty() {
+            let outcomes = unsent.into_iter().map(|(message, why)| match why {
+                Unsent::Filtered => (message, Outcome::Filtered),
+                Unsent::Poison(refusal) => (message, Outcome::Refused(refusal)),
+            });
+            self.settle.settle(outcomes.collect());
+        }
+        sent
     }
 
     /// The next portion: the message that everything waits for, if there is one, or what the source has.

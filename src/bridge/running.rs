@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::amqp::consumer::{Consuming, Settlements};
 use super::amqp::link::Role;
 use super::amqp::source::{Inflow, QueueSource};
+use super::deferred::{self, Defer, Deferral, Onward};
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
@@ -21,6 +22,7 @@ use super::route::{
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
+use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
 use crate::engine::Ingress;
@@ -39,20 +41,42 @@ pub(super) struct Running {
     producers: Option<Arc<Producers>>,
     /// The connections that it needs.
     used: Vec<LinkKey>,
+    /// The route whose deferred messages this one brings on, if it does.
+    due_of: Option<Route>,
 }
 
 impl Running {
     /// Starts `route`. If it cannot run, its status says so.
     pub(super) fn start(route: &Route, shared: &Arc<Shared>) -> Self {
+        Self::begin(route, shared, Status::new(route.clone()), None)
+    }
+
+    /// Starts `route`, which brings on what `of` has deferred, and speaks through its status.
+    pub(super) fn start_for(
+        route: &Route,
+        shared: &Arc<Shared>,
+        status: Arc<Status>,
+        of: Route,
+    ) -> Self {
+        Self::begin(route, shared, status, Some(of))
+    }
+
+    fn begin(
+        route: &Route,
+        shared: &Arc<Shared>,
+        status: Arc<Status>,
+        due_of: Option<Route>,
+    ) -> Self {
         let mut running = Self {
             route: route.clone(),
-            status: Status::new(route.clone()),
+            status,
             shared: Arc::clone(shared),
             phase: watch::Sender::new(Phase::Running),
             tasks: JoinSet::new(),
             expiry: JoinSet::new(),
             producers: None,
             used: Vec::new(),
+            due_of,
         };
         let started = match &route.flow {
             Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
@@ -98,14 +122,16 @@ impl Running {
         let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
         let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
         let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+        let from = Provenance {
+            topic: topic.to_owned(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
+        let shaper = Shaper::new(&self.route, &from);
         let outbox = self.sink(
             to,
             SinkOptions {
-                from: Provenance {
-                    topic: topic.to_owned(),
-                    channel: String::new(),
-                    text: self.route.from_text(),
-                },
+                from,
                 publish,
                 settle: Arc::clone(&producers) as Arc<dyn Settle>,
                 phase: None,
@@ -114,6 +140,8 @@ impl Running {
         let runner = Runner {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
+            shaper,
+            settle: Arc::clone(&producers) as Arc<dyn Settle>,
             limiter: waiting,
             pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
             outbox,
@@ -122,14 +150,51 @@ impl Running {
         self.tasks.spawn(runner.run());
         let expiring = Arc::clone(&producers);
         self.expiry.spawn(async move { expiring.expire().await });
+        self.defer(topic, to, publish, &producers);
         let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
         self.shared.engine.set_ingress(topic, Some(ingress));
         self.producers = Some(producers);
         Some(())
     }
 
+    /// Lets producers publish with a delay, if the target is at a broker.
+    fn defer(&mut self, topic: &str, to: &Target, publish: PublishOptions, by: &Arc<Producers>) {
+        let Some(deferral) = Deferral::of(&self.route, topic, to) else { return };
+        let Some(target) = deferral.target() else { return };
+        let wanted = watch::Sender::new(false);
+        let options = SinkOptions {
+            from: deferred::provenance(topic, &self.route),
+            publish,
+            settle: Arc::clone(by) as Arc<dyn Settle>,
+            phase: None,
+        };
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe());
+        let Some(ladder) = ladder else { return };
+        self.used.extend(self.used.first().map(|(broker, _)| (broker.clone(), Role::Consume)));
+        let bringing = deferral.run(
+            self.route.clone(),
+            Arc::clone(&self.shared),
+            Arc::clone(&self.status),
+            wanted.subscribe(),
+            self.phase.subscribe(),
+        );
+        self.tasks.spawn(bringing);
+        by.defer_by(Defer { ladder, wanted });
+    }
+
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
         let settlements = Arc::<Settlements>::default();
+        let provenance = Provenance {
+            topic: from.queue.clone(),
+            channel: String::new(),
+            text: self.route.from_text(),
+        };
         let rates = self.route.limit.map(|limit| limit.rates);
         let feeder = Feeder::new(
             Arc::clone(&self.shared.engine),
@@ -138,6 +203,7 @@ impl Running {
             Arc::clone(&settlements),
             rates.as_ref(),
             (self.shared.max_msg_size, self.phase.subscribe()),
+            Shaper::new(&self.route, &provenance),
         );
         self.consume(from, settlements, feeder)
     }
@@ -154,16 +220,18 @@ impl Running {
         let link = self.shared.links.link(&from.broker, Role::Consume)?;
         self.used.push((from.broker.clone(), Role::Consume));
         let status = Arc::clone(&self.status);
-        let consuming = Consuming { link, from: from.clone(), status, settlements, arrivals };
+        let with_properties = reads_properties(self.shaped_as());
+        let from = from.clone();
+        let consuming = Consuming { link, from, status, settlements, arrivals, with_properties };
         self.tasks.spawn(consuming.run(self.phase.subscribe()));
         Some(())
     }
 
     fn moving(&mut self, moving: &Move) -> Option<()> {
         let is_memory_only = self.shared.engine.journal().is_none();
-        if is_memory_only
-            && matches!((&moving.from, &moving.to), (Source::Amqp(_), Target::Topic { .. }))
-        {
+        let mut places = moving.to.places().into_iter();
+        let is_kept_here = places.any(|place| matches!(place, Target::Topic { .. }));
+        if is_memory_only && is_kept_here && matches!(moving.from, Source::Amqp(_)) {
             self.status.failed(
                 "what is acked at the broker is to be kept here, which needs nsqd.data_path",
             );
@@ -172,18 +240,22 @@ impl Running {
         let (limiter, rates) = self.limiter().unzip();
         let (source, origin, from) = self.source(moving)?;
         let settler = self.settler(moving, origin, &from)?;
+        let shaper = Shaper::new(self.shaped_as(), &from);
+        let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
             &moving.to,
             SinkOptions {
                 from,
                 publish: moving.publish,
-                settle: Arc::new(Verdicts(Arc::clone(&settler))),
+                settle: Arc::clone(&settle),
                 phase: Some(self.phase.subscribe()),
             },
         )?;
         let runner = Runner {
             source,
             settler: Some(settler),
+            shaper,
+            settle,
             limiter,
             pace: Pace::of(rates.as_ref()),
             outbox,
@@ -191,6 +263,11 @@ impl Running {
         };
         self.tasks.spawn(runner.run());
         Some(())
+    }
+
+    /// The route by whose rules messages are shaped.
+    fn shaped_as(&self) -> &Route {
+        self.due_of.as_ref().unwrap_or(&self.route)
     }
 
     /// The source, who settles at it, and how it is called.
@@ -212,10 +289,44 @@ impl Running {
                 let phase = self.phase.subscribe();
                 self.consume(from, settlements, Inflow { source: Arc::clone(&source), phase })?;
                 let origin = Arc::clone(&source) as Arc<dyn Origin>;
-                let (topic, channel) = (from.queue.clone(), String::new());
-                Some((runner::Source::Queue(source), origin, Provenance { topic, channel, text }))
+                let provenance = match &self.due_of {
+                    Some(Route { flow: Flow::Ingress { topic, .. }, .. }) => {
+                        let provenance = deferred::provenance(topic, self.shaped_as());
+                        self.wait_for_due(from, &source, provenance.clone(), moving.publish)?;
+                        provenance
+                    }
+                    _ => Provenance { topic: from.queue.clone(), channel: String::new(), text },
+                };
+                Some((runner::Source::Queue(source), origin, provenance))
             }
         }
+    }
+
+    /// Has deferred messages that come too early wait on.
+    fn wait_for_due(
+        &mut self,
+        from: &AmqpSource,
+        source: &Arc<QueueSource>,
+        provenance: Provenance,
+        publish: PublishOptions,
+    ) -> Option<()> {
+        let options = SinkOptions {
+            from: provenance,
+            publish,
+            settle: Arc::new(Onward(Arc::clone(source), Arc::clone(&self.status))),
+            phase: Some(self.phase.subscribe()),
+        };
+        let target = deferred::queue_target(&from.broker, &from.queue)?;
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        let now = watch::Sender::new(true);
+        let ladder = sinks.ladder(target, &from.queue, options, now.subscribe())?;
+        source.wait_on(ladder);
+        Some(())
     }
 
     /// Who decides on refused messages, and the sink of dead letters if there is one.

@@ -214,12 +214,16 @@ impl Settle for Verdicts {
 impl Settler {
     fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
         let counters = &self.status.counters;
-        let (mut confirmed, mut dropped) = (Vec::new(), Vec::new());
+        let (mut confirmed, mut filtered, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         let (mut again, mut letters) = (Vec::new(), Vec::new());
         for (message, outcome) in outcomes {
             let refusal = match outcome {
                 Outcome::Confirmed => {
                     confirmed.push(message.id);
+                    continue;
+                }
+                Outcome::Filtered => {
+                    filtered.push(message.id);
                     continue;
                 }
                 Outcome::Refused(refusal) => refusal,
@@ -243,6 +247,7 @@ impl Settler {
             }
         }
         self.finish(&confirmed, &counters.confirmed);
+        self.finish(&filtered, &counters.filtered);
         self.finish(&dropped, &counters.dropped);
         let late = clock::now() + self.retry.backoff_max;
         again.extend(self.bury(letters).into_iter().map(|message| (alive(message), late)));
@@ -287,7 +292,7 @@ impl Settle for DeadLetters {
         let (mut buried, mut again) = (Vec::new(), Vec::new());
         for (message, outcome) in outcomes {
             match outcome {
-                Outcome::Confirmed => buried.push(message.id),
+                Outcome::Confirmed | Outcome::Filtered => buried.push(message.id),
                 // A dead letter that is refused itself must not be lost either.
                 Outcome::Refused(refusal) => {
                     let words = format!("its dead letter was refused: {}", refusal.reason);

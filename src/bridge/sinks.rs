@@ -7,17 +7,20 @@ use tokio::task::JoinSet;
 
 use super::amqp::link::Role;
 use super::amqp::publisher::{Publisher, Publishing};
+use super::delay::Ladder;
 use super::links::{LinkKey, Links};
 use super::message::{Message, Provenance, Settle};
 use super::nsq::topic_sink::TopicSink;
 use super::phase::Phase;
-use super::route::{PublishOptions, Target};
+use super::route::{AmqpTarget, PublishOptions, Target};
 use super::split::{self, Both, Divide, Side};
 use super::status::Status;
 use crate::engine::Engine;
 
 /// Portions that may wait for a sink's window.
 const OUTBOX: usize = 4;
+/// Messages that may wait to be put off.
+const LADDER: usize = 4096;
 
 /// What all routes of a node share.
 pub(super) struct Shared {
@@ -72,6 +75,30 @@ impl Sinks<'_> {
             place => self.place(place, options, inbox)?,
         }
         Some(outbox)
+    }
+
+    /// Starts a sink that puts messages off until they come to the queue that `to` is about, which it makes sure of. It
+    /// does nothing before `wanted` turns true.
+    pub(super) fn ladder(
+        &mut self,
+        to: AmqpTarget,
+        queue: &str,
+        options: SinkOptions,
+        mut wanted: watch::Receiver<bool>,
+    ) -> Option<Ladder> {
+        let (outbox, inbox) = mpsc::channel(LADDER);
+        let link = self.shared.links.link(&to.broker, Role::Publish)?;
+        self.used.push((to.broker.clone(), Role::Publish));
+        let SinkOptions { from, publish, settle, phase } = options;
+        let status = Arc::clone(self.status);
+        let publishing = Publishing { link, from, to, options: publish, status, settle, phase };
+        let publisher = Publisher::new(publishing);
+        self.tasks.spawn(async move {
+            if wanted.wait_for(|wanted| *wanted).await.is_ok() {
+                publisher.run(inbox).await;
+            }
+        });
+        Some(Ladder { queue: queue.into(), outbox })
     }
 
     /// Starts the sink of one place.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::message::{Message, Outcome, Placed, Provenance, Refusal, RefusalKind, Settle};
-use super::transform::{MessageView, Template};
+use super::transform::Template;
 use crate::names::MessageId;
 
 /// A sink's entrance.
@@ -89,14 +89,14 @@ impl Settle for OneSide {
 fn conclude(answers: &Answers) -> Option<(Placed, Outcome)> {
     let (first, second) = (answers.first.as_ref()?, answers.second.as_ref()?);
     Some(match (first, second) {
-        (Outcome::Confirmed, Outcome::Confirmed) => (Placed::Nowhere, Outcome::Confirmed),
-        (Outcome::Confirmed, refused) => (Placed::First, refused.clone()),
-        (refused, Outcome::Confirmed) => (Placed::Second, refused.clone()),
         (Outcome::Refused(first), Outcome::Refused(second)) => {
             let counts =
                 if second.kind.is_final() && !first.kind.is_final() { second } else { first };
             (Placed::Nowhere, Outcome::Refused(counts.clone()))
         }
+        (_, refused @ Outcome::Refused(_)) => (Placed::First, refused.clone()),
+        (refused @ Outcome::Refused(_), _) => (Placed::Second, refused.clone()),
+        (_, has) => (Placed::Nowhere, has.clone()),
     })
 }
 
@@ -144,11 +144,7 @@ impl Divide {
             },
             Some(by) => {
                 let id = message.id.to_string();
-                let mut view =
-                    MessageView::new(&self.from.topic, &id, message.timestamp, &message.body);
-                view.channel = &self.from.channel;
-                view.attempts = message.attempts;
-                let value = by.render(&view);
+                let value = by.render(&message.view(&self.from, &id));
                 let value = value
                     .map_err(|error| Refusal::new(RefusalKind::Transform, error.to_string()))?;
                 crc32fast::hash(value.as_bytes())
@@ -194,9 +190,12 @@ mod tests {
             timestamp: 0,
             attempts: 1,
             body: body.to_owned().into(),
+            properties: None,
+            shaped: None,
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            put_off: None,
         }
     }
 

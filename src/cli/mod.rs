@@ -5,6 +5,7 @@
 mod export;
 pub mod goflags;
 pub mod nsqd;
+mod plan;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -42,6 +43,10 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Compare what the routes declare with what is on their brokers, and change nothing
+    Plan(plan::Args),
+    /// Make what the routes declare on their brokers
+    Apply(plan::Args),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -113,6 +118,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         None => run_serve(leveret.serve),
         Some(Command::Serve(serve)) => run_serve(serve),
         Some(Command::Check { config }) => run_check(config),
+        Some(Command::Plan(args)) => plan::run(args, false),
+        Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Schema { of }) => run_schema(of),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Export(args)) => run_export(&args),

@@ -122,16 +122,19 @@ fn dead_letter_line(dead_letter: &DeadLetter) -> String {
 }
 
 fn declare_lines(topology: &Topology) -> Vec<String> {
+    let (declares, binds) =
+        if topology.passive { ("expects", "expects a binding of") } else { ("declares", "binds") };
+    // As one says it: the type first, then the name, then whatever else there is.
+    let line = |what: &str, name: &str, words: String| {
+        let (kind, rest) = words.split_once(", ").map_or((words.as_str(), ""), |parts| parts);
+        let rest = if rest.is_empty() { String::new() } else { format!(": {rest}") };
+        format!("{declares} {kind} {what} {name}{rest}")
+    };
     let exchanges = topology
         .exchanges
         .iter()
-        .map(|exchange| format!("declares {} exchange {}", exchange.kind.as_str(), exchange.name));
-    let queues = topology
-        .queues
-        .iter()
-        .map(|queue| format!("declares {} queue {}", queue.kind.as_str(), queue.name));
-    let bindings = topology.bindings.iter().map(|binding| {
-        format!("binds {} to {} by \"{}\"", binding.queue, binding.exchange, binding.routing_key)
-    });
+        .map(|exchange| line("exchange", &exchange.name, exchange.to_string()));
+    let queues = topology.queues.iter().map(|queue| line("queue", &queue.name, queue.to_string()));
+    let bindings = topology.bindings.iter().map(|binding| format!("{binds} {binding}"));
     exchanges.chain(queues).chain(bindings).collect()
 }

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use super::units::{show_duration, show_size};
 
+pub(super) mod brokers;
+pub(super) mod declare;
 pub(super) mod endpoints;
 pub(super) mod node;
 pub(super) mod nsqd;
 pub(super) mod routes;
 pub(super) mod topics;
+pub(super) mod transforms;
 
 /// The keys of one kind of mapping, in alphabetical order.
 #[derive(Debug)]
@@ -98,6 +101,8 @@ pub(super) enum Kind {
     /// What it is in words, and what its elements are.
     List(&'static str, &'static Self),
     Mapping(&'static Keys),
+    /// Whatever one likes.
+    Any,
     /// A mapping by names of the user's choice.
     Named(&'static Self),
     OneOf(&'static [Self]),
@@ -112,6 +117,7 @@ impl Kind {
                 format!("{} to {}", show_count(*least), show_count(*most))
             }
             Self::Fraction => "number above 0, at most 1".to_owned(),
+            Self::Any => "any".to_owned(),
             Self::Boolean => "`true`, `false`".to_owned(),
             Self::Duration(least, most) => {
                 format!("duration, {} to {}", show_duration(*least), show_duration(*most))
@@ -155,6 +161,8 @@ const ADDRESS_OR_PATH: Kind = Kind::Text("host:port or path", "^$|/|:[0-9]+$");
 const NAME: Kind = Kind::Text("1 to 64 of `.` `a-z` `A-Z` `0-9` `_` `-`", "^[.a-zA-Z0-9_-]{1,64}$");
 const BROKER_NAME: Kind = Kind::Text("name", "^[.a-zA-Z0-9_-]{1,64}$");
 const TOPIC_NAME: Kind = Kind::Text("topic name", NSQ_NAME);
+const TOPIC_NAME_OR_TEMPLATE: Kind =
+    Kind::Text("topic name", "^[.a-zA-Z0-9_-]{1,64}(#ephemeral)?$|[{][{]");
 const EMPTY_OR_TOPIC_NAME: Kind =
     Kind::Text("topic name", "^([.a-zA-Z0-9_-]{1,64}(#ephemeral)?)?$");
 const CHANNEL_NAME: Kind = Kind::Text("channel name", NSQ_NAME);

@@ -153,10 +153,10 @@ fn feeds(target: &AmqpTarget, source: &AmqpSource, declared: &[Declared<'_>]) ->
     let kind = on_broker()
         .flat_map(|topology| &topology.exchanges)
         .find(|exchange| target.exchange.constant() == Some(exchange.name.as_str()))
-        .map(|exchange| exchange.kind);
+        .map(|exchange| &exchange.kind);
     on_broker()
         .flat_map(|topology| &topology.bindings)
-        .filter(|binding| binding.queue == source.queue)
+        .filter(|binding| binding.is_to_queue(&source.queue))
         .filter_map(|binding| match target.exchange.constant() {
             Some(exchange) if exchange == binding.exchange => {
                 passes(kind, key, &binding.routing_key)
@@ -168,7 +168,7 @@ fn feeds(target: &AmqpTarget, source: &AmqpSource, declared: &[Declared<'_>]) ->
 }
 
 /// Whether a binding takes messages with the routing key; `key` is `None` if a template makes it.
-fn passes(kind: Option<ExchangeKind>, key: Option<&str>, binding: &str) -> Option<bool> {
+fn passes(kind: Option<&ExchangeKind>, key: Option<&str>, binding: &str) -> Option<bool> {
     match (kind, key) {
         (Some(ExchangeKind::Fanout), _) => Some(true),
         (Some(ExchangeKind::Direct), Some(key)) => (key == binding).then_some(true),
@@ -213,7 +213,7 @@ mod tests {
             ("a", "b", false),
             ("a.b", "a", false),
         ] {
-            let found = passes(Some(ExchangeKind::Topic), Some(key), pattern);
+            let found = passes(Some(&ExchangeKind::Topic), Some(key), pattern);
             assert_eq!(found.is_some(), expected, "{pattern} {key}");
         }
     }

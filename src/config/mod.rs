@@ -3,14 +3,17 @@
 //! [`load`] reads the node's file and every route file in the folder that it names, and returns either everything or
 //! all errors at once. The way through: `tree` makes a document whose every key and value knows its place;
 //! `section` takes it apart key by key, so that unknown keys, wrong types, units and words are reported where they
-//! stand; `keys` says which keys there are, and `node_file`, `route_file`, `route_options`, `split_file` and `endpoints`
-//! read them; `validate` and `loops`
+//! stand; `keys` says which keys there are, and `node_file`, `brokers_file`, `route_file`, `route_options`, `split_file`,
+//! `endpoints`, `declare` and `arguments` read them; `validate` and `loops`
 //! check what only shows when all routes are seen together.
 //!
 //! What is not supported is an unknown key, never silently accepted. Nobody below this module reads it: it fills the
 //! plain types of `bridge` and `limit`, and [`NodeConfig`] for the rest. The environment is read here and nowhere else.
 
+mod arguments;
+mod brokers_file;
 mod check;
+mod declare;
 mod endpoints;
 mod error;
 mod interpolate;
@@ -27,6 +30,7 @@ mod secure_file;
 mod split_file;
 mod suggest;
 mod topics_file;
+mod transform_file;
 mod tree;
 mod units;
 mod validate;

@@ -3,18 +3,18 @@
 mod figures;
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::brokers_file::brokers;
 use super::error::{Report, Spot};
-use super::keys::node::{BROKER, LOG, ROOT};
+use super::keys::node::{LOG, ROOT};
 use super::keys::nsqd::NSQD;
 use super::node::TOPOLOGY_AWARE;
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use super::section::{Field, Section};
 use super::secure_file;
 use super::topics_file;
-use crate::bridge::broker::{BrokerOptions, BrokerUri};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -241,101 +241,4 @@ fn log(field: &Field<'_>, report: &mut Report) -> LogConfig {
     let format = section.get("format");
     set(&mut config.format, format.and_then(|field| field.choice(&formats, report)));
     config
-}
-
-fn brokers(field: &Field<'_>, base: &Path, report: &mut Report) -> Vec<BrokerOptions> {
-    let Some(section) = Section::open_any(field, report) else {
-        return Vec::new();
-    };
-    section
-        .fields()
-        .filter_map(|(name, field)| {
-            let is_name = !name.is_empty()
-                && name.len() <= 64
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-            if !is_name {
-                let message = format!(
-                    "\"{name}\" is not a name: 1 to 64 of the characters . a-z A-Z 0-9 _ -"
-                );
-                report.error(&field.spot, message);
-            }
-            broker(name, &field, base, report)
-        })
-        .collect()
-}
-
-fn broker(
-    name: &str,
-    field: &Field<'_>,
-    base: &Path,
-    report: &mut Report,
-) -> Option<BrokerOptions> {
-    let section = Section::open(field, BROKER, report)?;
-    let uri = broker_uri(&section, base, report);
-    // The other keys are read even if the address is wrong, so that all errors come at once.
-    let placeholder = BrokerUri::parse("amqp://localhost").ok()?;
-    let mut options = BrokerOptions::new(name, placeholder);
-    if let Some(field) = section.get("heartbeat") {
-        let range = SECOND..=Duration::from_secs(64_800);
-        let heartbeat = field.duration(range, report);
-        if heartbeat.is_some_and(|heartbeat| heartbeat.subsec_nanos() > 0) {
-            let message = format!("expected whole seconds, found {}", field.node.found());
-            report.error(&field.spot, message);
-        }
-        set(&mut options.heartbeat, heartbeat);
-    }
-    let timeout = section.get("connect_timeout");
-    let range = Duration::from_millis(100)..=Duration::from_secs(600);
-    set(&mut options.connect_timeout, timeout.and_then(|field| field.duration(range, report)));
-    let label = section.get("connection_name");
-    set(&mut options.connection_name, label.and_then(|field| field.short_text(report)));
-    let size = section.get("max_message_size");
-    set(&mut options.max_message_size, size.and_then(|field| field.size(1024..=512 * MIB, report)));
-    options.uri = uri?;
-    Some(options)
-}
-
-/// The broker's address from `uri` or `uri_file`, with the password of `password_file` if there is one.
-fn broker_uri(section: &Section<'_>, base: &Path, report: &mut Report) -> Option<BrokerUri> {
-    let (field, text) = match (section.get("uri"), section.get("uri_file")) {
-        (Some(_), Some(file)) => {
-            report.error(&file.spot, "uri and uri_file are both given; keep one");
-            return None;
-        }
-        (Some(field), None) => {
-            let text = field.text(report)?;
-            (field, text)
-        }
-        (None, Some(field)) => {
-            let text = secret(&field, base, report)?;
-            (field, text)
-        }
-        (None, None) => {
-            let example = "amqp://guest:guest@127.0.0.1:5672/%2f";
-            section.require("uri", example, report)?;
-            return None;
-        }
-    };
-    let uri = BrokerUri::parse(&text)
-        .map_err(|error| report.error(&field.spot, error.to_string()))
-        .ok()?;
-    match section.get("password_file") {
-        Some(field) => Some(uri.with_password(secret(&field, base, report)?)),
-        None => Some(uri),
-    }
-}
-
-/// What stands in the file that `field` names, without the line end.
-fn secret(field: &Field<'_>, base: &Path, report: &mut Report) -> Option<String> {
-    let path: PathBuf = base.join(field.short_text(report)?);
-    let shown = path.display();
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text")),
-        Err(error) => Err(format!("{shown} cannot be read: {error}")),
-    };
-    let secret = text.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("{shown} is empty")),
-        secret => Ok(secret.to_owned()),
-    });
-    secret.map_err(|message| report.error(&field.spot, message)).ok()
 }

@@ -7,11 +7,12 @@ use super::keys::routes::{ROOT, ROUTE};
 use super::route_options::{self, Options};
 use super::section::{Field, Section};
 use super::split_file::{self, To};
+use super::transform_file;
 use crate::bridge::route::{
     AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
     Source, Target, Tee,
 };
-use crate::bridge::transform::Template;
+use crate::bridge::transform::{Template, Transform};
 use crate::names;
 
 /// A route, and the places that rules between routes speak of.
@@ -69,6 +70,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
     let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
     let options = Options::read(&section, &mut brokers, report);
+    let transform = transform_file::read(&section, report);
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
     let flow = match (from?, to?) {
@@ -84,10 +86,14 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
         report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
     }
+    let secondary_flow = draft.secondary.take();
+    let route = Route { name: draft.name, mode, flow, limit, transform };
+    transform_file::check(&section, &route, report);
     let name_spot = section.get("name")?.spot;
-    let secondary = draft.secondary.take().map(|flow| {
-        let name = secondary_name(&draft.name);
-        Route { name, mode: Mode::Queued, flow, limit: None }
+    let secondary = secondary_flow.map(|flow| {
+        let name = secondary_name(&route.name);
+        let transform = Transform::default();
+        Route { name, mode: Mode::Queued, flow, limit: None, transform }
     });
     let placed = PlacedRoute {
         name: name_spot,
@@ -95,7 +101,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         to: to_field?.spot,
         brokers,
         burst_bytes: nested(&section, "limit", "burst_bytes"),
-        route: Route { name: draft.name, mode, flow, limit },
+        route,
     };
     let secondary = secondary.map(|route| PlacedRoute {
         name: placed.name.clone(),
@@ -142,6 +148,7 @@ impl Draft<'_, '_> {
             report.error(spot, message);
             return None;
         }
+        from.is_constant(report).then_some(())?;
         let to = self.target(to, Some(&from.topic), report)?;
         let topic = from.topic.clone();
         Some(Flow::Ingress { topic, to, publish: self.options.publish })
@@ -155,12 +162,14 @@ impl Draft<'_, '_> {
         let message = "only queued routes have it: on a direct one the consumers decide what to requeue and what to \
                        give up";
         self.section.refuse(&["ordered", "retry", "dead_letter"], message, report);
+        let to_is_constant = to.is_constant(report);
         let Some((channel, _)) = to.channel else {
             let message =
                 "the key \"channel\" is missing: a direct route appears as a channel of the topic";
             report.error(&to.spot, message);
             return None;
         };
+        to_is_constant.then_some(())?;
         let topic = to.topic;
         Some(Flow::Channel { from, to: NsqChannel { topic, channel } })
     }
@@ -195,6 +204,7 @@ impl Draft<'_, '_> {
 
     /// The channel that a queued route reads.
     fn own_channel(&self, from: NsqEnd, report: &mut Report) -> Option<NsqChannel> {
+        from.is_constant(report).then_some(())?;
         let channel = match from.channel {
             Some((channel, spot)) if names::is_ephemeral(&channel) => {
                 let message =
@@ -312,7 +322,7 @@ fn feeds(from: &Source, to: &Target) -> bool {
 fn publishes_to_queue(target: &AmqpTarget, broker: &str, queue: &str) -> bool {
     let by_name =
         target.exchange.constant() == Some("") && target.routing_key.constant() == Some(queue);
-    let declared = target.declare.bindings.iter().any(|binding| binding.queue == queue);
+    let declared = target.declare.bindings.iter().any(|binding| binding.is_to_queue(queue));
     target.broker == broker && (by_name || declared)
 }
 

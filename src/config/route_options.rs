@@ -153,6 +153,7 @@ fn dead_letter(
             if let Some((_, spot)) = &end.channel {
                 report.error(spot, "dead letters go to a topic; leave the channel out");
             }
+            end.is_constant(report).then_some(())?;
             let topic = Template::parse(&end.topic).ok()?;
             Some(DeadLetter::To(Box::new(Target::Topic { topic })))
         }

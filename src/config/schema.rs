@@ -100,6 +100,7 @@ fn shape(kind: &'static Kind, tables: &mut Map<String, Value>) -> Value {
             let number = json!({ "type": "integer", "minimum": least, "maximum": most });
             json!({ "anyOf": [number, text(DIGITS)] })
         }
+        Kind::Any => json!({}),
         Kind::Fraction => {
             let number = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 });
             json!({ "anyOf": [number, text(FRACTION)] })

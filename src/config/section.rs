@@ -180,17 +180,35 @@ impl<'t> Field<'t> {
         self.choice(&[("true", true), ("false", false)], report)
     }
 
+    /// The text of a scalar, if it is one; nothing is reported.
+    pub(super) fn plain_text(&self) -> Option<&'t str> {
+        match &self.node.kind {
+            Kind::Scalar(scalar) if !self.node.is_null() => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
     /// One of the words of `choices`.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
+    pub(super) fn choice<T: Clone>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
+        self.choice_of(choices, "", report)
+    }
+
+    /// One of the words of `choices`; `besides` is said of what else there is.
+    pub(super) fn choice_of<T: Clone>(
+        &self,
+        choices: &[(&str, T)],
+        besides: &str,
+        report: &mut Report,
+    ) -> Option<T> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let expected = alternatives(&words);
+        let expected = alternatives(&words) + besides;
         let text = self.scalar(&expected, report)?;
         let choice = choices.iter().find(|(word, _)| *word == text);
         if choice.is_none() {
             let hint = hint(text, words);
             report.error(&self.spot, format!("expected {expected}, found \"{text}\"{hint}"));
         }
-        choice.map(|(_, value)| *value)
+        choice.map(|(_, value)| value.clone())
     }
 
     /// A whole number within `range`.

@@ -257,12 +257,14 @@ routes/b.yaml:1:9: routes: expected a list of routes, found \"5\""
 }
 
 mod bounds;
+mod declare_rules;
 mod keys;
 mod node_errors;
 mod route_errors;
 mod route_rules;
 mod schema;
 mod topics;
+mod transforms;
 
 /// Reads `text` as a route file and as a node's file; only a panic or a hang can fail.
 fn read_both(text: &str) {

@@ -142,10 +142,11 @@ fn brokers(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
 
 /// The same exchange or queue declared in two ways: the broker would refuse the second.
 fn declarations(routes: &[PlacedRoute], report: &mut Report) {
-    let mut first: HashMap<(&str, &str, &str), (&str, &Spot)> = HashMap::new();
-    let mut declare = |what, broker, name, kind, spot, report: &mut Report| {
-        let (earlier, at) = *first.entry((what, broker, name)).or_insert((kind, spot));
-        if earlier != kind {
+    let mut first: HashMap<(&str, &str, &str), (String, &Spot)> = HashMap::new();
+    let mut declare = |what, broker, name, kind: String, spot, report: &mut Report| {
+        let (earlier, at) =
+            first.entry((what, broker, name)).or_insert_with(|| (kind.clone(), spot));
+        if *earlier != kind {
             let message = format!(
                 "the {what} \"{name}\" is declared as {kind} here and as {earlier} at {}",
                 at.whereabouts()
@@ -159,13 +160,16 @@ fn declarations(routes: &[PlacedRoute], report: &mut Report) {
         let to =
             placed.route.amqp_targets().map(|target| (&target.broker, &target.declare, &placed.to));
         for (broker, topology, spot) in from.into_iter().chain(to) {
-            let Topology { exchanges, queues, .. } = topology;
+            let Topology { passive, exchanges, queues, .. } = topology;
+            if *passive {
+                continue;
+            }
             for exchange in exchanges {
-                let kind = exchange.kind.as_str();
+                let kind = exchange.to_string();
                 declare("exchange", broker.as_str(), exchange.name.as_str(), kind, spot, report);
             }
             for queue in queues {
-                let kind = queue.kind.as_str();
+                let kind = queue.to_string();
                 declare("queue", broker.as_str(), queue.name.as_str(), kind, spot, report);
             }
         }

@@ -1,7 +1,7 @@
 //! A route's counters, and what is shown of it.
 //!
-//! The books of a route balance: `received = confirmed + dead_lettered + dropped + rejected + given_back + pending`. Everything else
-//! counts events on the way (a message may be retried ten times and confirmed once).
+//! The books of a route balance: `received = confirmed + dead_lettered + dropped + filtered + rejected + given_back +
+//! pending`. Everything else counts events on the way (a message may be retried ten times and confirmed once).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +26,8 @@ pub struct RouteCounters {
     pub dead_lettered: AtomicU64,
     /// Messages dropped because the route says so.
     pub dropped: AtomicU64,
+    /// Messages that the route does not take.
+    pub filtered: AtomicU64,
     /// Messages sent again without knowing whether the first time counted: possible duplicates.
     pub redelivered: AtomicU64,
     /// Messages refused to the producer, which keeps them, for whatever reason.
@@ -48,6 +50,7 @@ pub struct RouteCounts {
     pub nacked: u64,
     pub dead_lettered: u64,
     pub dropped: u64,
+    pub filtered: u64,
     pub redelivered: u64,
     pub rejected: u64,
     pub rejected_by_limit: u64,
@@ -64,6 +67,7 @@ impl RouteCounters {
         let confirmed = read(&self.confirmed);
         let dead_lettered = read(&self.dead_lettered);
         let dropped = read(&self.dropped);
+        let filtered = read(&self.filtered);
         let rejected_by_limit = read(&self.rejected_by_limit);
         let given_back = read(&self.given_back);
         let rejected = read(&self.rejected);
@@ -82,6 +86,7 @@ impl RouteCounters {
             nacked,
             dead_lettered,
             dropped,
+            filtered,
             redelivered,
             rejected,
             rejected_by_limit,
@@ -98,6 +103,7 @@ impl RouteCounts {
             .saturating_sub(self.confirmed)
             .saturating_sub(self.dead_lettered)
             .saturating_sub(self.dropped)
+            .saturating_sub(self.filtered)
             .saturating_sub(self.rejected)
             .saturating_sub(self.given_back)
     }
@@ -197,11 +203,13 @@ mod tests {
         counters.confirmed.fetch_add(4, Ordering::Relaxed);
         counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
         counters.dropped.fetch_add(1, Ordering::Relaxed);
+        counters.received.fetch_add(3, Ordering::Relaxed);
+        counters.filtered.fetch_add(3, Ordering::Relaxed);
         counters.rejected.fetch_add(2, Ordering::Relaxed);
         counters.rejected_by_limit.fetch_add(1, Ordering::Relaxed);
         counters.retried.fetch_add(30, Ordering::Relaxed);
         let counts = counters.snapshot();
-        assert_eq!((counts.received, counts.retried), (10, 30));
+        assert_eq!((counts.received, counts.retried), (13, 30));
         assert_eq!(counts.pending(), 2);
     }
 

@@ -329,6 +329,11 @@ const ROUTE: &[Column<RouteStatus>] = &[
         |route| route.counters.dropped.into(),
     ),
     counter(
+        "leveret_route_filtered_total",
+        "Messages that the route does not take, settled at their origin.",
+        |route| route.counters.filtered.into(),
+    ),
+    counter(
         "leveret_route_redelivered_total",
         "Messages sent again without knowing whether the first time counted.",
         |route| route.counters.redelivered.into(),

@@ -130,6 +130,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ),
     // It reads command lines and starts what they ask for.
     ("cli", &["node", "tools", "config"]),
+    // It asks brokers, and needs no node for it.
+    ("cli::plan", &["bridge::plan"]),
     ("main", &["cli", "node", "tools", "config"]),
 ];
 
@@ -197,6 +199,8 @@ pub(crate) const ONLY: &[Only] = &[
         within: &[
             "src/storage/io.rs",
             "src/storage/disk.rs",
+            // Passwords are read again at each connect, long after the configuration was.
+            "src/bridge/broker/secret.rs",
             "src/config/",
             "src/config.rs",
             "src/tools/",

@@ -1,6 +1,6 @@
 //! The black-box tests, as one binary: real servers, real clients, nothing of the library's insides.
 //!
-//! Tests that start a broker of their own to harm it live in `chaos`; nextest runs those one at a time.
+//! Tests that start a broker of their own to harm it live in `chaos` and `brokers`; nextest runs those one at a time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,9 +21,11 @@ mod support;
 mod auth;
 mod bad_input;
 mod broker;
+mod brokers;
 mod chaos;
 mod compression;
 mod crash;
+mod delays;
 mod edges;
 mod http_nsqd;
 mod limits;
@@ -39,7 +41,9 @@ mod replay;
 mod routes_deliver;
 mod routes_move;
 mod routes_publish;
+mod routes_shape;
 mod routes_split;
 mod schema;
 mod tls;
+mod topology;
 mod unix_sockets;

@@ -168,8 +168,10 @@ routes:
 
 #[test]
 fn a_clean_stop_settles_what_is_under_way() {
-    let slow =
-        SHOVEL.replace("    mode: direct\n", "    mode: direct\n    limit: { messages: 300/s }\n");
+    let slow = SHOVEL.replace(
+        "    mode: direct\n",
+        "    mode: direct\n    limit: { messages: 150/s, burst: 10 }\n",
+    );
     let mut site = Site::start(&slow);
     site.pika(&["declare", "--queue", "from.@"]).finish();
     publish(&site, "from.@", "s", 1200);

@@ -154,22 +154,6 @@ fn a_direct_publish_that_cannot_arrive_is_an_error_to_its_producer_alone() {
 }
 
 #[test]
-fn a_delay_on_a_direct_route_is_refused() {
-    let site = Site::start(ROUTES);
-    let topic = site.name("direct.@");
-    let mut client = Client::connect(site.server.tcp());
-    client.command_with(&format!("DPUB {topic} 1000"), &order("eu", "later"));
-    let error = client.error();
-    assert!(error.starts_with("E_DPUB_FAILED DPUB failed "), "{error}");
-    assert!(error.contains("delay") || error.contains("defer"), "it says why: {error}");
-    let path = format!("/pub?topic={topic}&defer=1000");
-    let refused = http::post(site.server.http(), &path, &order("eu", "later"));
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    site.await_state("direct", "running");
-    assert_eq!(site.length("direct.@"), 0);
-}
-
-#[test]
 fn http_publishes_directly_with_the_brokers_confirm() {
     let site = Site::start(ROUTES);
     let topic = site.name("direct.@");

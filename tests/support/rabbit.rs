@@ -17,7 +17,7 @@ pub(crate) struct Rabbit {
     dir: PathBuf,
     uri: String,
     /// What makes the node this test's own: its folder, and the lock that keeps such nodes from crowding.
-    own: Option<(Scratch, File)>,
+    own: Option<(Scratch, Option<File>)>,
 }
 
 impl Rabbit {
@@ -43,12 +43,52 @@ impl Rabbit {
         scratch.write("extra.conf", configuration);
         let dir = scratch.path().to_owned();
         let uri = broker("start", &dir, &[], false);
-        Self { dir, uri, own: Some((scratch, turn)) }
+        Self { dir, uri, own: Some((scratch, Some(turn))) }
+    }
+
+    /// A node of this test's own that listens in TLS too: `papers` are an authority, a certificate and its key, in PEM.
+    /// It knows the plugins of these names.
+    pub(crate) fn own_secure(papers: [&str; 3], plugins: &str, configuration: &str) -> Self {
+        let scratch = Scratch::new("broker");
+        let turn = locked(&rigs().join("own-broker.lock"));
+        for (name, text) in ["ca", "cert", "key"].iter().zip(papers) {
+            scratch.write(&format!("tls/{name}.pem"), text);
+        }
+        scratch.write("plugins", plugins);
+        scratch.write("extra.conf", configuration);
+        let dir = scratch.path().to_owned();
+        let uri = broker("start", &dir, &[], false);
+        Self { dir, uri, own: Some((scratch, Some(turn))) }
+    }
+
+    /// A further node in the cluster of `self`, under a name of its own.
+    fn member(&self) -> Self {
+        let scratch = Scratch::new("broker");
+        scratch.write("member", &self.dir.display().to_string());
+        let dir = scratch.path().to_owned();
+        let uri = broker("start", &dir, &[], false);
+        Self { dir, uri, own: Some((scratch, None)) }
+    }
+
+    /// One of the node's ports: `amqp`, `tls` or `management`.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let ports = broker("ports", &self.dir, &[], false);
+        let line = ports.lines().find_map(|line| line.strip_prefix(&format!("{name}_port=")));
+        line.and_then(|port| port.parse().ok()).expect("a port of that name")
     }
 
     /// `amqp://` address with user and password, of the default virtual host; the same after a restart.
     pub(crate) fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// The node's name among the nodes of its cluster.
+    fn name(&self) -> String {
+        if self.dir.join("member").exists() {
+            format!("leveret-{}@localhost", self.port("amqp"))
+        } else {
+            "leveret@localhost".to_owned()
+        }
     }
 
     /// `host:port` of the AMQP listener.
@@ -129,6 +169,37 @@ impl Drop for Rabbit {
                 eprintln!("{error}");
             }
         }
+    }
+}
+
+/// Nodes that are one broker, on this machine. The first one stays longest: the others find each other through it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// The last one to be dropped is the first one.
+    members: Vec<Rabbit>,
+    first: Rabbit,
+}
+
+impl Cluster {
+    /// Starts `count` nodes, one after the other.
+    pub(crate) fn start(count: usize) -> Self {
+        let first = Rabbit::own();
+        let members = (1..count).map(|_| first.member()).collect();
+        Self { members, first }
+    }
+
+    /// All nodes, the first one first.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Rabbit> {
+        std::iter::once(&self.first).chain(&self.members)
+    }
+
+    /// The node that leads a quorum queue.
+    pub(crate) fn leader(&self, queue: &str) -> &Rabbit {
+        let all = self.first.ctl(&["--quiet", "list_queues", "name", "leader"]);
+        let line = all.lines().find(|line| line.split_whitespace().next() == Some(queue));
+        let name = line.and_then(|line| line.split_whitespace().nth(1)).expect("a leader");
+        let is_it = |node: &&Rabbit| node.name() == name;
+        self.nodes().find(is_it).expect("the leader is one of the nodes")
     }
 }
 

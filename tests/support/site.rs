@@ -9,7 +9,8 @@ use super::rabbit::Rabbit;
 use super::{unique, wait};
 
 /// The ends that a message of a route can come to.
-const ENDS: [&str; 5] = ["confirmed", "dead_lettered", "dropped", "rejected", "given_back"];
+const ENDS: [&str; 6] =
+    ["confirmed", "dead_lettered", "dropped", "filtered", "rejected", "given_back"];
 
 /// The plan of a node with one broker and one file of routes; data in the scratch folder.
 pub(crate) fn plan(uri: &str, routes: &str) -> Plan {

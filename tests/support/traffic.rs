@@ -113,6 +113,26 @@ impl Traffic {
         at: SocketAddr,
         steadfast: bool,
     ) -> Self {
+        Self::start_on(routes, tag, broker, at, (steadfast, "classic"))
+    }
+
+    /// As [`Traffic::start`], with quorum queues.
+    pub(crate) fn start_quorum(
+        routes: &[&'static str],
+        tag: &str,
+        broker: &str,
+        at: SocketAddr,
+    ) -> Self {
+        Self::start_on(routes, tag, broker, at, (false, "quorum"))
+    }
+
+    fn start_on(
+        routes: &[&'static str],
+        tag: &str,
+        broker: &str,
+        at: SocketAddr,
+        (steadfast, kind): (bool, &str),
+    ) -> Self {
         let scratch = Scratch::new("traffic");
         let until = scratch.path().join("until").display().to_string();
         let endless = ["--patience", PATIENCE, "--until", &until, "--pace", "0.01"];
@@ -123,7 +143,7 @@ impl Traffic {
             let queues =
                 [(from, &place), (to, &goal)].into_iter().filter(|(end, _)| *end == End::Amqp);
             for (_, queue) in queues {
-                let kind = if name == "publish-ordered" { "quorum" } else { "classic" };
+                let kind = if name == "publish-ordered" { "quorum" } else { kind };
                 pika(broker, &["declare", "--queue", queue, "--type", kind]).finish();
             }
             let consumer = match to {

@@ -63,6 +63,12 @@ impl Acks {
         self.states.iter().filter(|state| **state == State::Open).count()
     }
 
+    /// The tag of the first delivery that is not settled, or of the next to come.
+    pub(super) fn first_open(&self) -> u64 {
+        let before = self.states.iter().take_while(|state| **state != State::Open).count();
+        self.first + before as u64
+    }
+
     /// Whether there is anything to ack.
     pub(super) const fn is_due(&self) -> bool {
         self.settled > 0

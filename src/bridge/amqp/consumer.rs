@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -18,11 +18,15 @@ use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
 use super::link::{Link, Up, backoff, up_or_say};
+use super::properties::from_amqp;
+use super::stream::Positions;
 use super::{errors, topology};
+use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::route::AmqpSource;
+use crate::bridge::properties::Properties;
+use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
-use crate::clock::jittered;
+use crate::clock::{self, jittered};
 use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.
@@ -39,6 +43,10 @@ pub(in crate::bridge) struct Arrival {
     /// Deliveries that it has behind it, as far as the broker tells.
     pub(in crate::bridge) attempts: u16,
     pub(in crate::bridge) message_id: Option<String>,
+    /// When it is due, Unix milliseconds, if it was put off by us.
+    pub(in crate::bridge) due: Option<i64>,
+    /// Its properties, if somebody asked for them.
+    pub(in crate::bridge) properties: Option<Arc<Properties>>,
     pub(in crate::bridge) origin: Origin,
 }
 
@@ -78,6 +86,7 @@ pub(in crate::bridge) enum Progress {
 struct Open {
     generation: u64,
     acks: Acks,
+    positions: Positions,
 }
 
 /// Where deliveries are settled, from anywhere.
@@ -106,16 +115,17 @@ impl Settlements {
 
     fn begin(&self) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        *self.open.lock() = Open { generation, acks: Acks::default() };
+        *self.open.lock() = Open { generation, ..Open::default() };
         generation
     }
 
-    /// Ends the generation and says how many deliveries were open.
-    fn end(&self) -> usize {
+    /// Ends the generation and says how many deliveries were open, and where a stream is to be read on.
+    fn end(&self) -> (usize, Option<i64>) {
         let mut open = self.open.lock();
-        let left = open.acks.open();
+        let (left, first_open) = (open.acks.open(), open.acks.first_open());
+        let position = open.positions.resume(first_open);
         *open = Open::default();
-        left
+        (left, position)
     }
 }
 
@@ -134,6 +144,8 @@ pub(in crate::bridge) struct Consuming<A> {
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settlements: Arc<Settlements>,
     pub(in crate::bridge) arrivals: A,
+    /// Whether the route has a use for properties and headers.
+    pub(in crate::bridge) with_properties: bool,
 }
 
 impl<A: Arrivals> Consuming<A> {
@@ -184,7 +196,7 @@ impl<A: Arrivals> Consuming<A> {
                     self.from.queue.as_str().into(),
                     tag.into(),
                     BasicConsumeOptions::default(),
-                    FieldTable::default(),
+                    topology::offset_table(self.from.offset.as_ref()),
                 )
                 .await?;
             Ok::<_, lapin::Error>((channel, consumer))
@@ -216,12 +228,19 @@ impl<A: Arrivals> Consuming<A> {
         stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
         let generation = self.settlements.begin();
+        let began = u64::try_from(clock::unix_seconds()).unwrap_or(0);
         let ended = self.consume(up, channel, &mut consumer, generation, stop).await;
         if matches!(ended, Ended::Stop | Ended::Unwanted) {
             self.wind_down(up, channel, &consumer).await;
             self.close(channel).await;
         }
-        let left = self.settlements.end();
+        let (left, position) = self.settlements.end();
+        if let Some(position) = position {
+            self.from.offset = Some(StreamOffset::Number(position));
+        } else if self.from.offset == Some(StreamOffset::Next) {
+            // Nothing came yet; what comes before the next channel is open is not to be passed over.
+            self.from.offset = Some(StreamOffset::Since(began));
+        }
         self.status.counters.given_back.fetch_add(left as u64, Ordering::Relaxed);
         self.arrivals.revoke(generation);
         ended
@@ -303,7 +322,10 @@ impl<A: Arrivals> Consuming<A> {
         let mut open = self.settlements.open.lock();
         for delivery in &burst {
             open.acks.deliver(delivery.delivery_tag);
+            open.positions.deliver(delivery);
         }
+        let first_open = open.acks.first_open();
+        open.positions.resume(first_open);
         drop(open);
         let bytes: usize = burst.iter().map(|delivery| delivery.data.len()).sum();
         let again = burst.iter().filter(|delivery| delivery.redelivered).count();
@@ -311,7 +333,9 @@ impl<A: Arrivals> Consuming<A> {
         counters.received.fetch_add(burst.len() as u64, Ordering::Relaxed);
         counters.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.redelivered.fetch_add(again as u64, Ordering::Relaxed);
-        let arrivals = burst.into_iter().map(|delivery| arrival(delivery, generation)).collect();
+        let with = self.with_properties;
+        let arrivals =
+            burst.into_iter().map(|delivery| arrival(delivery, generation, with)).collect();
         self.arrivals.take(arrivals);
     }
 
@@ -353,25 +377,33 @@ async fn ack_due(settlements: &Settlements) {
     }
 }
 
-fn arrival(delivery: Delivery, generation: u64) -> Arrival {
+fn arrival(delivery: Delivery, generation: u64, with_properties: bool) -> Arrival {
     let properties = &delivery.properties;
     let seconds = properties.timestamp().unwrap_or(0);
     let timestamp =
         i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000_000)).unwrap_or(0);
+    let header = |name: &str| whole_number(properties.headers().as_ref()?.inner().get(name)?);
     // Quorum queues count deliveries; classic ones only say that there was one before.
-    let counted = properties.headers().as_ref().and_then(|headers| {
-        let count = headers.inner().get("x-delivery-count")?;
-        match count {
-            AMQPValue::LongLongInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::LongInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::LongUInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::ShortShortInt(count) => u16::try_from(*count).ok(),
-            AMQPValue::ShortInt(count) => u16::try_from(*count).ok(),
-            _ => None,
-        }
-    });
-    let attempts = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
+    let counted = header("x-delivery-count").and_then(|count| u16::try_from(count).ok());
+    let here = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
+    let due = header(DUE_HEADER);
+    // What was put off is a new message to the broker.
+    let before = due.and_then(|_| u16::try_from(header(ATTEMPTS_HEADER)?).ok()).unwrap_or(0);
+    let attempts = here.saturating_add(before);
     let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     let origin = Origin { generation, tag: delivery.delivery_tag };
-    Arrival { body: delivery.data.into(), timestamp, attempts, message_id, origin }
+    let properties = with_properties.then(|| Arc::new(from_amqp(properties)));
+    let body = delivery.data.into();
+    Arrival { body, timestamp, attempts, message_id, due, properties, origin }
+}
+
+fn whole_number(value: &AMQPValue) -> Option<i64> {
+    Some(match value {
+        AMQPValue::LongLongInt(number) => *number,
+        AMQPValue::LongInt(number) => (*number).into(),
+        AMQPValue::LongUInt(number) => (*number).into(),
+        AMQPValue::ShortShortInt(number) => (*number).into(),
+        AMQPValue::ShortInt(number) => (*number).into(),
+        _ => return None,
+    })
 }

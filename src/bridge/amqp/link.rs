@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Connection, Event};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::connect::{self, Failure};
+use super::errors;
 use super::socket::Plug;
-use super::{errors, socket};
-use crate::bridge::broker::BrokerOptions;
+use crate::bridge::broker::{BrokerOptions, Host, Turns};
 use crate::bridge::status::Status;
 use crate::clock::{self, jittered};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
 /// First delay after a network fault, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// Delay before the next host is tried, while some are left.
+const NEXT_HOST: Duration = Duration::from_millis(50);
 /// Delay after an error that only an operator can mend.
 const BACKOFF_LASTING: Duration = Duration::from_secs(15);
 /// How long closing a connection politely may take.
@@ -65,6 +67,8 @@ pub(in crate::bridge) struct Link {
     broker: BrokerOptions,
     role: Role,
     state: watch::Sender<(State, i64)>,
+    /// The host that it is connected to, or was tried last.
+    host: Mutex<Host>,
     broken: Notify,
     /// Why somebody gave up on it.
     broken_by: Mutex<Option<String>>,
@@ -74,7 +78,15 @@ impl Link {
     pub(in crate::bridge) fn new(broker: BrokerOptions, role: Role) -> Arc<Self> {
         let down = State::Down { error: None, lasting: false, attempt: 0 };
         let state = watch::Sender::new((down, clock::unix_seconds()));
-        Arc::new(Self { broker, role, state, broken: Notify::new(), broken_by: Mutex::default() })
+        let host = Host { name: broker.uri.host().to_owned(), port: broker.uri.port() };
+        Arc::new(Self {
+            broker,
+            role,
+            state,
+            host: Mutex::new(host),
+            broken: Notify::new(),
+            broken_by: Mutex::default(),
+        })
     }
 
     /// The broker's settings.
@@ -85,6 +97,20 @@ impl Link {
     /// Follows the link's state. [`Link::trouble`] says what it comes to.
     pub(super) fn watch_state(&self) -> watch::Receiver<(State, i64)> {
         self.state.subscribe()
+    }
+
+    /// Waits until the link is up.
+    pub(super) async fn up(&self) -> Up {
+        let mut state = self.state.subscribe();
+        loop {
+            if let State::Up { up, .. } = &state.borrow_and_update().0 {
+                return up.clone();
+            }
+            if state.changed().await.is_err() {
+                // The sender is the link's: it cannot be gone while the link is borrowed.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Waits until this life of the link has ended.
@@ -138,7 +164,7 @@ impl Link {
         BrokerStatus {
             name: self.broker.name.clone(),
             role: self.role.as_str(),
-            address: format!("{}:{}", self.broker.uri.host(), self.broker.uri.port()),
+            address: self.host.lock().to_string(),
             state: name,
             since: *since,
             attempt,
@@ -154,11 +180,12 @@ impl Link {
     pub(in crate::bridge) async fn run(&self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let (mut generation, mut attempt) = (0, 0);
+        let mut turns = Turns::new();
         loop {
             attempt += 1;
             let connected = tokio::select! {
                 () = &mut stop => return,
-                connected = self.connect() => connected,
+                connected = self.connect(&mut turns) => connected,
             };
             let delay = match connected {
                 Ok((connection, plug)) => {
@@ -169,7 +196,9 @@ impl Link {
                         self.watch(Arc::clone(&connection), generation, stop.as_mut()).await;
                     if let Some(error) = &ended {
                         let (broker, role) = (&self.broker.name, self.role.as_str());
-                        tracing::warn!(broker, role, error, "connection lost");
+                        let host = self.host.lock().clone();
+                        turns.failed(&host);
+                        tracing::warn!(broker, role, %host, error, "connection lost");
                         let error = Some(error.clone());
                         self.enter(State::Down { error, lasting: false, attempt });
                     }
@@ -180,16 +209,28 @@ impl Link {
                     }
                     BACKOFF.0
                 }
-                Err((error, lasting)) => {
-                    self.report(&error, lasting, attempt);
-                    self.enter(State::Down { error: Some(error), lasting, attempt });
-                    if lasting { BACKOFF_LASTING } else { backoff(attempt) }
+                Err((failure, hosts)) => {
+                    let Failure { words, lasting, .. } = self.explained(failure);
+                    self.report(&words, lasting, attempt);
+                    self.enter(State::Down { error: Some(words), lasting, attempt });
+                    delay(attempt, hosts, lasting)
                 }
             };
             tokio::select! {
                 () = &mut stop => return,
                 () = sleep(jittered(delay)) => {}
             }
+        }
+    }
+
+    /// A refusal is sometimes lost behind the end of the connection: what was refused last time still is, as far as is
+    /// known.
+    fn explained(&self, failure: Failure) -> Failure {
+        match &self.state.borrow().0 {
+            State::Down { error: Some(words), lasting: true, .. } if failure.is_vague => {
+                Failure::to_mend(words.clone())
+            }
+            _ => failure,
         }
     }
 
@@ -207,19 +248,30 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Plug), (String, bool)> {
-        let uri = uri(&self.broker);
-        let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let (plug, deadline) = (Plug::default(), self.broker.connect_timeout);
-        let connecting = Box::pin(socket::connect(uri, properties, plug.clone()));
-        let failure = match timeout(deadline, connecting).await {
-            Ok(Ok(connection)) => return Ok((connection, plug)),
-            Ok(Err(error)) => (errors::describe(&error), errors::is_lasting(&error)),
-            Err(_) => (format!("no connection within {deadline:?}"), false),
+    /// Tries the host whose turn it is; an error comes with the number of hosts that there are.
+    async fn connect(&self, turns: &mut Turns) -> Result<(Connection, Plug), (Failure, u32)> {
+        let uri = connect::address(&self.broker).await.map_err(|failure| (failure, 1))?;
+        let hosts = self.broker.all_hosts(&uri);
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let Some(host) = turns.next(&hosts) else {
+            let words = "there is no host to connect to".to_owned();
+            return Err((Failure::to_mend(words), 1));
         };
-        plug.pull();
-        Err(failure)
+        *self.host.lock() = host.clone();
+        let name = format!("{} ({})", self.broker.connection_name, self.role.as_str());
+        match connect::connect(&self.broker, &uri, &host, &name).await {
+            Ok(connected) => {
+                turns.worked(&host);
+                Ok(connected)
+            }
+            Err(mut failure) => {
+                turns.failed(&host);
+                if count > 1 {
+                    failure.words = format!("{host}: {}", failure.words);
+                }
+                Err((failure, count))
+            }
+        }
     }
 
     /// Watches a connection until it ends; `None` if that is because of `stop`.
@@ -298,23 +350,15 @@ async fn close(connection: Arc<Connection>) {
     }
 }
 
-fn uri(broker: &BrokerOptions) -> AMQPUri {
-    let uri = &broker.uri;
-    AMQPUri {
-        scheme: if uri.tls() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
-        authority: AMQPAuthority {
-            userinfo: AMQPUserInfo {
-                username: uri.username().to_owned(),
-                password: uri.password().to_owned(),
-            },
-            host: uri.host().to_owned(),
-            port: uri.port(),
-        },
-        vhost: uri.vhost().to_owned(),
-        query: AMQPQueryString {
-            heartbeat: Some(u16::try_from(broker.heartbeat.as_secs()).unwrap_or(u16::MAX)),
-            ..AMQPQueryString::default()
-        },
+/// How long to wait after an attempt that failed: until every host had its turn, only a moment.
+fn delay(attempt: u32, hosts: u32, lasting: bool) -> Duration {
+    let hosts = hosts.max(1);
+    if !attempt.is_multiple_of(hosts) {
+        NEXT_HOST
+    } else if lasting {
+        BACKOFF_LASTING
+    } else {
+        backoff(attempt / hosts)
     }
 }
 
@@ -322,4 +366,19 @@ fn uri(broker: &BrokerOptions) -> AMQPUri {
 pub(super) fn backoff(attempt: u32) -> Duration {
     let (first, longest) = BACKOFF;
     first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_hosts_are_tried_before_it_waits() {
+        let millis = |hosts, lasting| {
+            (1..=4).map(|n| delay(n, hosts, lasting).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(millis(1, false), [200, 400, 800, 1600]);
+        assert_eq!(millis(2, false), [50, 200, 50, 400]);
+        assert_eq!(millis(3, true), [50, 50, 15_000, 50]);
+    }
 }

@@ -7,10 +7,16 @@
 
 mod acks;
 mod confirms;
+mod connect;
 pub(super) mod consumer;
 mod errors;
 pub(super) mod link;
+mod outgoing;
+pub(super) mod plan;
+pub(super) mod probe;
+pub(super) mod properties;
 pub(super) mod publisher;
 mod socket;
 pub(super) mod source;
+mod stream;
 mod topology;

@@ -10,26 +10,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::confirms::{Confirms, Verdict};
 use super::link::{Link, Up, backoff, up_or_say};
+use super::outgoing::whose;
 use super::{errors, topology};
+use crate::bridge::delay::PutOff;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
-use crate::bridge::transform::{MessageView, TransformError};
+use crate::bridge::transform::Needs;
 use crate::clock::{self, Instant, jittered};
 use crate::names::MessageId;
-
-/// The header that holds a message's id where its `message_id` is not ours.
-const ID_HEADER: &str = "x-leveret-id";
 
 /// What a publisher needs to know.
 pub(in crate::bridge) struct Publishing {
@@ -125,17 +122,28 @@ pub(in crate::bridge) struct Publisher {
     confirms: Confirms,
     /// Something was confirmed since the channel was opened.
     has_confirmed: bool,
+    /// What the target's templates look at.
+    needs: Needs,
+    /// The connection's frame size in bytes.
+    frame_max: u32,
+    /// Steps of delay, and when they were declared; there are few of them.
+    declared: HashMap<String, Instant>,
 }
 
 impl Publisher {
     pub(in crate::bridge) fn new(with: Publishing) -> Self {
+        let mut needs = with.to.exchange.needs();
+        needs.merge(&with.to.routing_key.needs());
         Self {
+            needs,
+            frame_max: 0,
             with,
             queue: VecDeque::new(),
             window: VecDeque::new(),
             window_bytes: 0,
             uncertain: HashMap::new(),
             confirms: Confirms::default(),
+            declared: HashMap::new(),
             has_confirmed: false,
         }
     }
@@ -147,6 +155,7 @@ impl Publisher {
             let Some(up) = self.wait_for_link(&mut inbox).await else { return };
             let broken = match self.with.open(&up).await {
                 Ok(channel) => {
+                    self.frame_max = up.connection.configuration().frame_max();
                     self.with.status.running();
                     match self.serve(&up, &channel, &mut inbox).await {
                         Some(broken) => broken,
@@ -214,7 +223,11 @@ impl Publisher {
         link.mark_unchanged();
         let mut is_open = true;
         loop {
-            if let Err(error) = self.send(channel) {
+            let sent = match self.declare_steps(channel).await {
+                Ok(()) => self.send(channel),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
                 return Some(self.with.broken(up, &error));
             }
             if !is_open && self.window.is_empty() && self.queue.is_empty() {
@@ -295,7 +308,7 @@ impl Publisher {
                         }
                         Poll::Pending => Stage::Sending(sending),
                     };
-                    self.window_bytes += message.body.len() as u64;
+                    self.window_bytes += message.sent_body().len() as u64;
                     let id = message.id;
                     self.window.push_back(Sent { message: Some(message), id, stage, at: now });
                 }
@@ -305,9 +318,34 @@ impl Publisher {
         Ok(())
     }
 
+    /// Makes sure of the queues that messages to be put off go to.
+    async fn declare_steps(&mut self, channel: &Channel) -> lapin::Result<()> {
+        let steps: Vec<Arc<PutOff>> = self
+            .queue
+            .iter()
+            .filter_map(|message| message.put_off.clone())
+            .filter(|put_off| put_off.is_step())
+            .collect();
+        for step in steps {
+            let now = clock::now();
+            let name = &step.queue.name;
+            if self.declared.get(name).is_some_and(|at| now.duration_since(*at) < step.lasts) {
+                continue;
+            }
+            let declaring = topology::declare_queue(channel, &step.queue, false);
+            match timeout(self.with.link.broker().connect_timeout, declaring).await {
+                Ok(declared) => declared?,
+                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
+            self.declared.insert(name.clone(), now);
+        }
+        Ok(())
+    }
+
     /// Works out where a message goes and how.
     fn prepare(&self, channel: &Channel, message: &Message) -> Result<Sending, Refusal> {
-        let size = message.body.len() as u64;
+        let body = message.sent_body();
+        let size = body.len() as u64;
         let limit = self.with.link.broker().max_message_size;
         if size > limit {
             let reason =
@@ -315,55 +353,13 @@ impl Publisher {
             return Err(Refusal::new(RefusalKind::TooLarge, reason));
         }
         let id = message.id.to_string();
-        let target = &self.with.to;
-        let from = &self.with.from;
-        let mut view = MessageView::new(&from.topic, &id, message.timestamp, &message.body);
-        view.channel = &from.channel;
-        view.attempts = message.attempts;
-        let refused =
-            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
-        let exchange = ShortString::from(&*target.exchange.render(&view).map_err(refused)?);
-        let routing_key = ShortString::from(&*target.routing_key.render(&view).map_err(refused)?);
-        let properties = self.properties(target, message, &id);
-        let (channel, body) = (channel.clone(), message.body.clone());
+        let (exchange, routing_key) = self.with.address(&self.needs, message, &id)?;
+        let properties = self.with.properties(self.frame_max, message, &id)?;
+        let (channel, body) = (channel.clone(), body.clone());
         Ok(Box::pin(async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         }))
-    }
-
-    fn properties(&self, target: &AmqpTarget, message: &Message, id: &str) -> BasicProperties {
-        let own = || format!("{}:{id}", self.with.from.topic).into();
-        let message_id = message.message_id.as_deref().map_or_else(own, ShortString::from);
-        let seconds = u64::try_from(message.timestamp / 1_000_000_000).unwrap_or(0);
-        let mut properties = BasicProperties::default()
-            .with_delivery_mode(if target.persistent { 2 } else { 1 })
-            .with_message_id(message_id)
-            .with_timestamp(seconds);
-        if let Some(content_type) = &target.content_type {
-            properties = properties.with_content_type(content_type.as_str().into());
-        }
-        let mut headers = match &message.dead {
-            Some(refusal) => self.dead_letter_headers(message, refusal),
-            None => FieldTable::default(),
-        };
-        // A message_id that is not ours says nothing of which message a return is about.
-        if message.message_id.is_some() {
-            headers.insert(ID_HEADER.into(), AMQPValue::LongString(id.into()));
-        }
-        if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
-    }
-
-    fn dead_letter_headers(&self, message: &Message, refusal: &Refusal) -> FieldTable {
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut headers = FieldTable::default();
-        headers.insert("x-leveret-route".into(), text(&self.with.status.name));
-        headers.insert("x-leveret-reason".into(), text(refusal.kind.as_str()));
-        headers.insert("x-leveret-error".into(), text(&refusal.reason));
-        headers.insert("x-leveret-origin".into(), text(&self.with.from.text));
-        headers.insert("x-leveret-attempts".into(), AMQPValue::LongUInt(message.attempts.into()));
-        headers.insert("x-leveret-first-seen".into(), AMQPValue::LongLongInt(message.timestamp));
-        headers
     }
 
     /// Collects all confirms that lapin has resolved, `first` among them. Looks until it finds no new one: only then is
@@ -387,7 +383,7 @@ impl Publisher {
             if matches!(sent.stage, Stage::Resolved)
                 && let Some(message) = sent.message.take()
             {
-                self.window_bytes -= message.body.len() as u64;
+                self.window_bytes -= message.sent_body().len() as u64;
                 self.uncertain.insert(sent.id, message);
             }
         }
@@ -455,27 +451,4 @@ fn verdict(id: MessageId, confirmation: Confirmation) -> Verdict {
     let ack = !confirmation.is_nack();
     let returned = confirmation.take_message().and_then(|message| whose(&message));
     Verdict { id, ack, returned }
-}
-
-/// The message that was returned, by the `message_id` that we gave it, and why.
-fn whose(message: &BasicReturnMessage) -> Option<(MessageId, String)> {
-    let properties = &message.delivery.properties;
-    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(ID_HEADER));
-    let hex = match header {
-        Some(AMQPValue::LongString(hex)) => hex.as_bytes(),
-        _ => {
-            let id = properties.message_id().as_ref()?.as_str();
-            id.rsplit_once(':')?.1.as_bytes()
-        }
-    };
-    let id = MessageId::from_hex(hex.try_into().ok()?)?;
-    let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
-    let words = format!(
-        "{} ({}): no queue takes exchange \"{}\" with routing key \"{}\"",
-        message.reply_text.as_str(),
-        message.reply_code,
-        exchange.as_str(),
-        key.as_str(),
-    );
-    Some((id, words))
 }

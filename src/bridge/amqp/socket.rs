@@ -9,10 +9,11 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use async_rs::{Runtime, TokioRuntime};
-use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::tcp::RustlsConnector;
+use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use parking_lot::Mutex;
+use rustls::ClientConfig;
 
 /// A second handle on a connection's socket.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +30,17 @@ impl Plug {
     }
 }
 
+/// TLS over the socket, and the name that the other side's certificate is for.
+#[derive(Clone, Debug)]
+pub(super) struct Security {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: String,
+}
+
 /// Connects, and hands `plug` the socket as soon as there is one.
 pub(super) async fn connect(
     uri: AMQPUri,
+    security: Option<Security>,
     properties: ConnectionProperties,
     plug: Plug,
 ) -> lapin::Result<Connection> {
@@ -44,13 +53,13 @@ pub(super) async fn connect(
             let socket = plain.get_ref().as_fd().try_clone_to_owned()?;
             *plug.0.lock() = Some(TcpStream::from(socket));
         }
-        Ok(match uri.scheme {
-            AMQPScheme::AMQPS => {
-                let tls = OwnedTLSConfig::default();
-                Box::pin(stream.into_tls(&uri.authority.host, tls.as_ref())).await?
+        match &security {
+            Some(Security { config, name }) => {
+                let connector = RustlsConnector::from(Arc::clone(config));
+                Ok(Box::pin(stream.into_rustls(&connector, name)).await?)
             }
-            AMQPScheme::AMQP => stream,
-        })
+            None => Ok(stream),
+        }
     };
     Connection::connector(uri, runtime, connect, properties).await
 }

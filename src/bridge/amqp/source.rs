@@ -6,16 +6,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
 use super::consumer::{Arrival, Arrivals, Progress, Settlements};
-use crate::bridge::message::{Message, Placed};
+use crate::bridge::delay::{self, Ladder};
+use crate::bridge::message::{Message, Outcome, Placed};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::runner::Pace;
 use crate::bridge::settler::Origin;
+use crate::bridge::status::Status;
 use crate::clock::{self, Instant};
 use crate::engine;
 use crate::names::MessageId;
@@ -59,6 +62,8 @@ pub(in crate::bridge) struct QueueSource {
     changed: Notify,
     /// For whoever waits until nothing is out any more.
     idle: Notify,
+    /// Where messages wait that come before they are due. Its sink settles here, so it is given up with the settler.
+    ladder: Mutex<Option<Ladder>>,
 }
 
 impl QueueSource {
@@ -68,6 +73,7 @@ impl QueueSource {
             state: Mutex::default(),
             changed: Notify::new(),
             idle: Notify::new(),
+            ladder: Mutex::default(),
         })
     }
 
@@ -99,17 +105,69 @@ impl QueueSource {
     /// Takes what has arrived.
     fn arrive(&self, burst: Vec<Arrival>) {
         let now = clock::unix_nanos();
-        let messages = burst.into_iter().map(|arrival| Message {
-            id: id_of(arrival.origin),
-            message_id: arrival.message_id.map(Into::into),
-            timestamp: if arrival.timestamp == 0 { now } else { arrival.timestamp },
-            attempts: arrival.attempts.saturating_add(1),
-            body: arrival.body,
-            ticket: None,
-            dead: None,
-            placed: Placed::Nowhere,
-        });
-        self.state.lock().ready.extend(messages);
+        let (mut ready, mut early) = (Vec::with_capacity(burst.len()), Vec::new());
+        for arrival in burst {
+            let due = arrival.due.filter(|_| self.ladder.lock().is_some());
+            let message = Message {
+                id: id_of(arrival.origin),
+                message_id: arrival.message_id.map(Into::into),
+                timestamp: if arrival.timestamp == 0 { now } else { arrival.timestamp },
+                attempts: arrival.attempts.saturating_add(1),
+                body: arrival.body,
+                properties: arrival.properties,
+                shaped: None,
+                ticket: None,
+                dead: None,
+                placed: Placed::Nowhere,
+                put_off: None,
+            };
+            match due.filter(|due| !delay::left(*due).is_zero()) {
+                Some(due) => early.push((message, due)),
+                None => ready.push(message),
+            }
+        }
+        self.state.lock().ready.extend(ready);
+        for (message, due) in early {
+            self.postpone(message, due);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Puts a message that is not due yet on the next step, or keeps it here for the rest of the time.
+    fn postpone(&self, message: Message, due: i64) {
+        let left = delay::left(due);
+        let kept = match &*self.ladder.lock() {
+            Some(ladder) if delay::Step::within(left).is_some() => {
+                ladder.put_off(message, due).err().map(|message| *message)
+            }
+            _ => Some(message),
+        };
+        if let Some(message) = kept {
+            self.state.lock().again.insert((clock::now() + left, message.id), message);
+        }
+    }
+
+    /// Has messages that come too early wait on this ladder.
+    pub(in crate::bridge) fn wait_on(&self, ladder: Ladder) {
+        *self.ladder.lock() = Some(ladder);
+    }
+
+    /// The ladder has these messages again, or does not.
+    pub(in crate::bridge) fn put_off(&self, outcomes: Vec<(Message, Outcome)>, status: &Status) {
+        let mut origins = Vec::new();
+        for (mut message, outcome) in outcomes {
+            match (outcome, message.put_off.take()) {
+                (Outcome::Confirmed, _) => origins.push(origin_of(message.id)),
+                (_, Some(put_off)) if self.state.lock().knows(message.id) => {
+                    let at = clock::now() + delay::left(put_off.due);
+                    self.state.lock().again.insert((at, message.id), message);
+                }
+                _ => {}
+            }
+        }
+        let settled = self.settlements.settle(&origins);
+        // They will be received once more.
+        status.counters.given_back.fetch_add(settled, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
@@ -184,6 +242,7 @@ impl Origin for QueueSource {
     }
 
     fn released(&self) {
+        *self.ladder.lock() = None;
         self.state.lock().out = 0;
         self.idle.notify_one();
     }
@@ -241,6 +300,8 @@ mod tests {
             timestamp: 0,
             attempts: 0,
             message_id: None,
+            due: None,
+            properties: None,
             origin: engine::Origin { generation: 1, tag },
         };
         source.arrive(vec![arrival(1), arrival(2), arrival(3)]);

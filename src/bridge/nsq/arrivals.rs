@@ -13,10 +13,12 @@ use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::NsqChannel;
 use crate::bridge::runner::Pace;
+use crate::bridge::shaper::{Incoming, Shaper, Unsent};
 use crate::bridge::status::Status;
 use crate::clock;
 use crate::engine::{Channel, Engine, Offer, Origin, Upstream};
 use crate::limit::{LimitOptions, Limiter};
+use crate::names::MessageId;
 
 /// Told by the channel of each delivery's end.
 struct Settling {
@@ -45,6 +47,8 @@ pub(in crate::bridge) struct Feeder {
     limiter: Option<Limiter>,
     pace: Pace,
     misfits: Misfits,
+    shaper: Option<Shaper>,
+    settlements: Arc<Settlements>,
     /// What is still to be passed on.
     rest: VecDeque<Arrival>,
     /// The channel, and how many consumers it has.
@@ -59,9 +63,13 @@ impl Feeder {
         settlements: Arc<Settlements>,
         limit: Option<&LimitOptions>,
         (max_msg_size, phase): (u64, watch::Receiver<Phase>),
+        shaper: Option<Shaper>,
     ) -> Self {
         let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
-        let upstream = Arc::new(Settling { settlements, status: Arc::clone(&status) });
+        let upstream = Arc::new(Settling {
+            settlements: Arc::clone(&settlements),
+            status: Arc::clone(&status),
+        });
         let limiter = limit.map(Limiter::new);
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
@@ -75,6 +83,8 @@ impl Feeder {
             limiter,
             pace: Pace::of(limit),
             misfits,
+            shaper,
+            settlements,
             rest: VecDeque::new(),
             channel: None,
         };
@@ -90,6 +100,36 @@ impl Feeder {
             let audience = channel.audience();
             self.channel = Some((channel, audience));
         }
+    }
+
+    /// Works out what deliveries are passed on as. Those that the route does not take are acked; those that cannot be
+    /// passed on stay unacknowledged in their queue.
+    fn shape(&self, burst: Vec<Arrival>) -> Vec<Arrival> {
+        let Some(shaper) = &self.shaper else { return burst };
+        let (mut passed, mut filtered) = (Vec::with_capacity(burst.len()), Vec::new());
+        for mut arrival in burst {
+            let id = MessageId(arrival.origin.tag).to_string();
+            let shaped = shaper.shape(&Incoming {
+                id: &id,
+                timestamp: arrival.timestamp,
+                attempts: arrival.attempts.saturating_add(1),
+                body: &arrival.body,
+                properties: arrival.properties.as_deref(),
+            });
+            match shaped {
+                Ok(shaped) => {
+                    arrival.body = shaped.body.unwrap_or(arrival.body);
+                    passed.push(arrival);
+                }
+                Err(Unsent::Filtered) => filtered.push(arrival.origin),
+                Err(Unsent::Poison(refusal)) => self.misfits.leave(&arrival, &refusal.reason),
+            }
+        }
+        if !filtered.is_empty() {
+            let settled = self.settlements.settle(&filtered);
+            self.status.counters.filtered.fetch_add(settled, Ordering::Relaxed);
+        }
+        passed
     }
 
     /// Passes on `rest`, a portion at a time. What is not passed on stays in `rest` if this is dropped.
@@ -159,6 +199,7 @@ impl Arrivals for Feeder {
     }
 
     fn take(&mut self, burst: Vec<Arrival>) {
+        let burst = self.shape(burst);
         let fitting = self.misfits.sift(burst);
         self.rest.extend(fitting);
     }

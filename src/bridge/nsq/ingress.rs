@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
+use crate::bridge::deferred::Defer;
 use crate::bridge::message::{Message, Outcome, Placed, Settle};
 use crate::bridge::route::PublishOptions;
 use crate::bridge::runner::Pace;
@@ -37,6 +38,9 @@ pub(in crate::bridge) struct Producers {
     queue: Mutex<Queue>,
     arrived: Notify,
     deadline: Notify,
+    /// How publishes with a delay are put off, if the route's target can. The ladder's sink settles here, so it is given
+    /// up with the rest.
+    defer: Mutex<Option<Defer>>,
 }
 
 impl Producers {
@@ -52,6 +56,7 @@ impl Producers {
             queue: Mutex::default(),
             arrived: Notify::new(),
             deadline: Notify::new(),
+            defer: Mutex::default(),
         })
     }
 
@@ -115,6 +120,7 @@ impl Producers {
     /// Refuses what comes from now on. What is there is still moved.
     pub(in crate::bridge) fn close(&self) {
         self.queue.lock().is_closed = true;
+        *self.defer.lock() = None;
         self.arrived.notify_one();
     }
 
@@ -126,6 +132,40 @@ impl Producers {
         for (_, ticket) in queue.deadlines.drain(..) {
             self.count_failed(ticket.fail(PublishError::Exiting));
         }
+    }
+
+    /// Has publishes with a delay put off so.
+    pub(in crate::bridge) fn defer_by(&self, defer: Defer) {
+        *self.defer.lock() = Some(defer);
+    }
+
+    /// Puts publishes off.
+    fn defer(&self, batch: Vec<Outbound>, ticket: &Ticket) -> Result<(), PublishError> {
+        if self.queue.lock().is_closed {
+            return Err(PublishError::Exiting);
+        }
+        let defer = self.defer.lock();
+        let Some(defer) = &*defer else {
+            return Err(self.refused("it cannot defer: publish without a delay"));
+        };
+        defer.wanted.send_replace(true);
+        for outbound in batch {
+            let size = outbound.body.len() as u64;
+            let millis = i64::try_from(outbound.delay.as_millis()).unwrap_or(i64::MAX);
+            let due = (outbound.timestamp / 1_000_000).saturating_add(millis);
+            let message = message(outbound, ticket);
+            if defer.ladder.put_off(message, due).is_err() {
+                return Err(self.refused("too many publishes with a delay are under way"));
+            }
+            self.status.counters.received.fetch_add(1, Ordering::Relaxed);
+            self.status.counters.bytes_received.fetch_add(size, Ordering::Relaxed);
+        }
+        self.queue
+            .lock()
+            .deadlines
+            .push_back((clock::now() + self.options.timeout, ticket.clone()));
+        self.deadline.notify_one();
+        Ok(())
     }
 
     fn admit(&self, messages: u64, bytes: u64) -> Result<(), PublishError> {
@@ -145,7 +185,7 @@ impl Producers {
 impl Ingress for Producers {
     fn offer(&self, batch: Vec<Outbound>, ticket: Ticket) -> Result<(), PublishError> {
         if batch.iter().any(|message| !message.delay.is_zero()) {
-            return Err(self.refused("it cannot defer: publish without a delay"));
+            return self.defer(batch, &ticket);
         }
         let messages = batch.len() as u64;
         let bytes: u64 = batch.iter().map(|message| message.body.len() as u64).sum();
@@ -161,16 +201,7 @@ impl Ingress for Producers {
         }
         queue.deadlines.push_back((clock::now() + self.options.timeout, ticket.clone()));
         queue.bytes += bytes;
-        queue.messages.extend(batch.into_iter().map(|outbound| Message {
-            id: outbound.id,
-            message_id: None,
-            timestamp: outbound.timestamp,
-            attempts: 1,
-            body: outbound.body,
-            ticket: Some(ticket.clone()),
-            dead: None,
-            placed: Placed::Nowhere,
-        }));
+        queue.messages.extend(batch.into_iter().map(|outbound| message(outbound, &ticket)));
         drop(queue);
         self.arrived.notify_one();
         if is_first {
@@ -187,16 +218,33 @@ impl Ingress for Producers {
     }
 }
 
+fn message(outbound: Outbound, ticket: &Ticket) -> Message {
+    Message {
+        id: outbound.id,
+        message_id: None,
+        timestamp: outbound.timestamp,
+        attempts: 1,
+        body: outbound.body,
+        properties: None,
+        shaped: None,
+        ticket: Some(ticket.clone()),
+        dead: None,
+        placed: Placed::Nowhere,
+        put_off: None,
+    }
+}
+
 impl Settle for Producers {
     /// A confirm is the producer's OK, a refusal its error. Nothing becomes a dead letter: the producer has it still.
     fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
-        let mut confirmed = 0;
+        let (mut confirmed, mut filtered) = (0, 0);
         for (message, outcome) in outcomes {
             let Some(ticket) = message.ticket else {
                 continue;
             };
             match outcome {
                 Outcome::Confirmed => confirmed += u64::from(ticket.confirm()),
+                Outcome::Filtered => filtered += u64::from(ticket.confirm()),
                 Outcome::Refused(refusal) => {
                     tracing::debug!(route = %self.status.name, id = %message.id, reason = %refusal.reason, "refused");
                     self.count_failed(ticket.fail(self.refused(&refusal.reason)));
@@ -204,5 +252,6 @@ impl Settle for Producers {
             }
         }
         self.status.counters.confirmed.fetch_add(confirmed, Ordering::Relaxed);
+        self.status.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
     }
 }

@@ -24,11 +24,15 @@ impl Misfits {
             .into_iter()
             .partition(|arrival| (1..=self.max_msg_size).contains(&arrival.size()));
         for misfit in misfits {
-            let id = misfit.message_id.as_deref().unwrap_or("without message_id");
-            let why = why(misfit.size(), self.max_msg_size);
-            self.status.failed(format!("message {id} {why}; it stays unacknowledged in its queue"));
+            self.leave(&misfit, &why(misfit.size(), self.max_msg_size));
         }
         fitting
+    }
+
+    /// Leaves one where it is, and says why.
+    pub(super) fn leave(&self, misfit: &Arrival, why: &str) {
+        let id = misfit.message_id.as_deref().unwrap_or("without message_id");
+        self.status.failed(format!("message {id} {why}; it stays unacknowledged in its queue"));
     }
 }
 

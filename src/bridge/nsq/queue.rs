@@ -148,9 +148,12 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 timestamp,
                 attempts,
                 body,
+                properties: None,
+                shaped: None,
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                put_off: None,
             }
         })
         .collect()

@@ -10,7 +10,7 @@ use super::misfits;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::route::Window;
 use crate::bridge::status::Status;
-use crate::bridge::transform::{MessageView, Template};
+use crate::bridge::transform::Template;
 use crate::engine::policy::Durability;
 use crate::engine::{self, Accepted, Engine, Mark, PublishError, Signal, Ticket};
 use crate::names;
@@ -123,7 +123,7 @@ impl TopicSink {
         signal: &Arc<Signal>,
     ) -> Result<Accepted, PublishError> {
         let topic = self.engine.topic(topic)?;
-        let bodies = messages.iter().map(|message| &message.body[..]);
+        let bodies = messages.iter().map(|message| &message.sent_body()[..]);
         let accepted = topic.publish_inside(bodies, signal, Some(Durability::Disk))?;
         topic.wake();
         Ok(accepted)
@@ -131,7 +131,7 @@ impl TopicSink {
 
     /// The topic for a message that can be one of NSQ.
     fn topic_of(&self, message: &Message) -> Result<String, Refusal> {
-        let size = message.size();
+        let size = message.sent_body().len() as u64;
         if !(1..=self.max_msg_size).contains(&size) {
             let kind = if size == 0 { RefusalKind::Invalid } else { RefusalKind::TooLarge };
             return Err(Refusal::new(kind, misfits::why(size, self.max_msg_size)));
@@ -140,9 +140,7 @@ impl TopicSink {
             return Ok(topic.to_owned());
         }
         let id = message.id.to_string();
-        let mut view = MessageView::new(&self.from.topic, &id, message.timestamp, &message.body);
-        view.channel = &self.from.channel;
-        view.attempts = message.attempts;
+        let view = message.view(&self.from, &id);
         let topic = self.topic.render(&view);
         let topic =
             topic.map_err(|error| Refusal::new(RefusalKind::Transform, error.to_string()))?;

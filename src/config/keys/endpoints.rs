@@ -1,12 +1,7 @@
-//! The keys of the two ends of a route, and of what is to be declared on the broker for them.
+//! The keys of the two ends of a route.
 
+use super::declare::{SOURCE_DECLARE, TARGET_DECLARE};
 use super::*;
-
-const EXCHANGE_TYPE: Kind = Kind::Choice(&["direct", "fanout", "topic", "headers"]);
-
-const QUEUE_TYPE: Kind = Kind::Choice(&["classic", "quorum"]);
-
-const BINDING_KEY: Kind = Kind::Text("text, up to 255 bytes", "");
 
 /// `from`.
 pub(in crate::config) const SOURCE: &Keys = &Keys::new(
@@ -109,7 +104,11 @@ pub(in crate::config) const NSQ: &Keys = &Keys::new(
              needed. Elsewhere it is refused: a direct route takes what producers send to the \
              topic, and a topic is written to with all its channels",
         ),
-        needed("topic", TOPIC_NAME, "the topic"),
+        needed(
+            "topic",
+            TOPIC_NAME_OR_TEMPLATE,
+            "the topic; where a route writes to it, it may be a [template](#templates)",
+        ),
     ],
 );
 
@@ -136,41 +135,21 @@ pub(in crate::config) const AMQP_SOURCE: &Keys = &Keys::new(
             "see [from.amqp.declare](#fromamqpdeclare)",
         ),
         key(
+            "offset",
+            Kind::Text("`first`, `last`, `next`, a number, a span or a time", "."),
+            "`next`",
+            "where to begin in a stream: with the oldest message, the last chunk, what comes from now on, the message \
+             of that number, those of the last `1h`, those since `2026-01-31T12:00:00Z`. The broker sends whole \
+             chunks: spans and times may bring some older messages. After a lost connection the route goes on where \
+             it was; after a restart of the node it begins here again",
+        ),
+        key(
             "prefetch",
             Kind::Integer(1, 65_535),
             "`1000`",
             "deliveries that may be unacknowledged at once: what this node holds at most",
         ),
         needed("queue", SHORT_TEXT, "the queue to consume"),
-    ],
-);
-
-/// `from.amqp.declare`.
-pub(in crate::config) const SOURCE_DECLARE: &Keys = &Keys::new(
-    "from.amqp.declare",
-    &[
-        key(
-            "bindings",
-            Kind::List("list", &Kind::Mapping(SOURCE_BINDING)),
-            "none",
-            "see [from.amqp.declare.bindings](#fromamqpdeclarebindings)",
-        ),
-        key("type", QUEUE_TYPE, "`classic`", "how the queue is stored"),
-    ],
-);
-
-/// `from.amqp.declare.bindings`.
-pub(in crate::config) const SOURCE_BINDING: &Keys = &Keys::new(
-    "from.amqp.declare.bindings",
-    &[
-        needed("exchange", SHORT_TEXT, "the exchange to bind the queue to"),
-        key(
-            "exchange_type",
-            EXCHANGE_TYPE,
-            "the exchange must exist",
-            "declares the exchange, durable, before it is bound to",
-        ),
-        key("routing_key", BINDING_KEY, "`\"\"`", "the key or pattern"),
     ],
 );
 
@@ -184,7 +163,7 @@ pub(in crate::config) const AMQP_TARGET: &Keys = &Keys::new(
             "`default`",
             "which of the node's [brokers](configuration.md#brokers)",
         ),
-        key("content_type", SHORT_TEXT, "none is sent", "the `content_type` property"),
+        key("content_type", SHORT_TEXT, "as it came", "the `content_type` property"),
         key(
             "declare",
             Kind::Mapping(TARGET_DECLARE),
@@ -201,38 +180,9 @@ pub(in crate::config) const AMQP_TARGET: &Keys = &Keys::new(
             "persistent",
             Kind::Boolean,
             "`true`",
-            "whether the broker keeps the message over a restart",
+            "whether the broker keeps the message over a restart, where the message does not say so itself \
+             (`delivery_mode`)",
         ),
         needed("routing_key", TEMPLATE, "the routing key"),
-    ],
-);
-
-/// `to.amqp.declare`.
-pub(in crate::config) const TARGET_DECLARE: &Keys = &Keys::new(
-    "to.amqp.declare",
-    &[
-        key("exchange_type", EXCHANGE_TYPE, "the exchange must exist", "declares the exchange"),
-        key(
-            "queues",
-            Kind::List("list", &Kind::Mapping(TARGET_QUEUE)),
-            "none",
-            "queues to declare and bind, see [to.amqp.declare.queues](#toamqpdeclarequeues)",
-        ),
-    ],
-);
-
-/// `to.amqp.declare.queues`.
-pub(in crate::config) const TARGET_QUEUE: &Keys = &Keys::new(
-    "to.amqp.declare.queues",
-    &[
-        needed("name", SHORT_TEXT, "the queue"),
-        key(
-            "routing_keys",
-            Kind::List("list of texts, up to 255 bytes each", &BINDING_KEY),
-            "the route's routing key; `\"\"` for a fanout or headers exchange",
-            "the keys or patterns it is bound with. Needed if the route's key is a template. \
-             Refused for the default exchange, which has no bindings",
-        ),
-        key("type", QUEUE_TYPE, "`classic`", "how it is stored"),
     ],
 );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::endpoints::{AMQP_TARGET, NSQ, SOURCE, TARGET};
+use super::transforms::TRANSFORM;
 use super::*;
 
 /// `route file`.
@@ -58,6 +59,18 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
         .flows("all but a queue as a channel"),
         key("retry", Kind::Mapping(RETRY), "", "see [retry](#retry)").flows("queued, amqp → amqp"),
         needed("to", Kind::Mapping(TARGET), "where they go"),
+        key(
+            "transform",
+            Kind::Mapping(TRANSFORM),
+            "",
+            "what it changes of its messages, see [transform](#transform)",
+        ),
+        key(
+            "when",
+            Kind::Text("expression", ""),
+            "all messages",
+            "which messages the route takes, see [when](#when)",
+        ),
         key("window", Kind::Mapping(WINDOW), "", "see [window](#window)")
             .flows("all but a queue as a channel"),
     ],

@@ -12,7 +12,7 @@ const FILES: [SchemaOf; 2] = [SchemaOf::Node, SchemaOf::Routes];
 fn sample(kind: &Kind) -> Value {
     match kind {
         Kind::Text("address", _) => "amqp://h".into(),
-        Kind::Text(..) => "x".into(),
+        Kind::Text(..) | Kind::Any => "x".into(),
         Kind::Rate(..) => "5/s".into(),
         Kind::Integer(least, _) => (*least).into(),
         Kind::Fraction => json!(0.5),

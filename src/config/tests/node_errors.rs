@@ -111,7 +111,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "brokers: {default: {url: x, uri: 'amqp://h'}}",
-        "1:21: brokers.default.url: unknown key \"url\"; did you mean \"uri\"? expected one of connect_timeout, connection_name, heartbeat, max_message_size, password_file, uri, uri_file",
+        "1:21: brokers.default.url: unknown key \"url\"; did you mean \"uri\"? expected one of auth, connect_timeout, connection_name, heartbeat, hosts, management, max_message_size, password_file, tls, uri, uri_file",
     ),
     ("- a", "1:1: expected a mapping with keys, found a list"),
     ("a: [", "1:4: not valid YAML: unclosed bracket '['"),

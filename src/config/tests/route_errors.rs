@@ -15,12 +15,12 @@ fn assert_findings(text: &str, expected: &str) {
 
 const ROUTE: &[(&str, &str)] = &[
     (
-        "  when: x",
-        "9:3: routes[0].when: unknown key \"when\"; expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, window",
+        "  filter: x",
+        "9:3: routes[0].filter: unknown key \"filter\"; expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  limits: {}",
-        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, window",
+        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, from, limit, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  publish_timeout: 1ms",
@@ -112,7 +112,7 @@ const TARGET: &[(&str, &str)] = &[
     ),
     (
         "      exchange: x\n      routing_key: \"ü.{{ bdoy.b }}\"",
-        "8:26: routes[0].to.amqp.routing_key: the template is wrong: unknown variable \"bdoy\"; did you mean \"body\"? expected one of attempts, body, channel, id, timestamp, topic",
+        "8:26: routes[0].to.amqp.routing_key: the template is wrong: unknown variable \"bdoy\"; did you mean \"body\"? expected one of attempts, body, channel, headers, id, properties, timestamp, topic",
     ),
     (
         "      exchange: x\n      routing_key: '{{ id | uper }}'",
@@ -136,7 +136,7 @@ const TARGET: &[(&str, &str)] = &[
     ),
     (
         "      exchange: x\n      routing_key: k\n      declare: {exchange_type: topci}",
-        "9:32: routes[0].to.amqp.declare.exchange_type: expected direct, fanout, topic or headers, found \"topci\"; did you mean \"topic\"?",
+        "9:32: routes[0].to.amqp.declare.exchange_type: expected direct, fanout, topic or headers or a plugin's type, which starts with x-, found \"topci\"; did you mean \"topic\"?",
     ),
     (
         "      exchange: amq.topic\n      routing_key: k\n      declare: {exchange_type: topic}",
@@ -159,8 +159,8 @@ const TARGET: &[(&str, &str)] = &[
         "9:25: routes[0].to.amqp.declare.queues: expected a list of queues, found a mapping",
     ),
     (
-        "      exchange: x\n      routing_key: k\n      declare: {queues: [{name: q, type: stream}]}",
-        "9:42: routes[0].to.amqp.declare.queues[0].type: expected classic or quorum, found \"stream\"",
+        "      exchange: x\n      routing_key: k\n      declare: {queues: [{name: q, type: mirrored}]}",
+        "9:42: routes[0].to.amqp.declare.queues[0].type: expected classic, quorum or stream, found \"mirrored\"",
     ),
 ];
 
@@ -202,7 +202,7 @@ fn keys_and_values_of_a_source() {
         ),
         (
             "queue: q, arguments: {}",
-            "3:27: routes[0].from.amqp.arguments: unknown key \"arguments\"; expected one of broker, consumer_tag, declare, prefetch, queue",
+            "3:27: routes[0].from.amqp.arguments: unknown key \"arguments\"; expected one of broker, consumer_tag, declare, offset, prefetch, queue",
         ),
     ] {
         assert_findings(&deliver(amqp, "topic: t, channel: c", "mode: direct"), expected);

@@ -225,6 +225,10 @@ impl Ingress for Far {
         if self.refuse_at_once {
             return Err(PublishError::Limited { route: "orders".into() });
         }
+        if batch.iter().any(|message| !message.delay.is_zero()) {
+            let reason = "it cannot defer".into();
+            return Err(PublishError::Refused { route: "orders".into(), reason });
+        }
         self.taken.lock().push((batch.len(), ticket));
         Ok(())
     }

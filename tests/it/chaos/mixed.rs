@@ -11,7 +11,7 @@ use crate::support::dice::Dice;
 use crate::support::leveret::Leveret;
 use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
-use crate::support::site::plan;
+use crate::support::site::plan_with;
 use crate::support::traffic::{MORE_NAMES, MORE_ROUTES, NAMES, ROUTES, Traffic, steady_port};
 use crate::support::unique;
 
@@ -74,7 +74,10 @@ impl Scene {
         let uri = format!("amqp://guest:guest@{}/%2f", proxy.address());
         let routes = format!("{ROUTES}{MORE_ROUTES}").replace('@', tag);
         let port = steady_port();
-        let server = plan(&uri, &routes).arg(&format!("--tcp-address=127.0.0.1:{port}")).start();
+        // What a killed node is to have again must be written down.
+        let server = plan_with(&uri, "  durability: disk\n", &routes)
+            .arg(&format!("--tcp-address=127.0.0.1:{port}"))
+            .start();
         Self { rabbit, proxy, server }
     }
 

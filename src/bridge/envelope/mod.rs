@@ -1,4 +1,9 @@
-//! Bodies inside of JSON: dead letters with their reason and origin, and messages that somebody looks at.
+//! Bodies inside of JSON: dead letters with their reason and origin, messages that somebody looks at, and whole messages
+//! with properties and headers on their way through NSQ ([`message`]).
+
+mod base64;
+mod headers;
+pub mod message;
 
 use serde::Serialize;
 
@@ -23,7 +28,7 @@ impl Printable {
     pub fn new(body: &[u8]) -> Self {
         match std::str::from_utf8(body) {
             Ok(text) => Self { encoding: None, body: text.to_owned() },
-            Err(_) => Self { encoding: Some(BASE64), body: base64(body) },
+            Err(_) => Self { encoding: Some(BASE64), body: base64::encode(body) },
         }
     }
 }
@@ -57,45 +62,10 @@ pub fn json(letter: &DeadLetter<'_>) -> Vec<u8> {
     serde_json::to_vec(&envelope).unwrap_or_else(|_| letter.body.to_vec())
 }
 
-/// RFC 4648 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let padded = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = padded(0) << 16 | padded(1) << 8 | padded(2);
-        for (place, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let digit = DIGITS.get((bits >> shift & 63) as usize);
-            text.push(if place > chunk.len() {
-                '='
-            } else {
-                digit.map_or('=', |&digit| digit.into())
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::names::MessageId;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
-    }
 
     #[test]
     fn an_envelope_has_reason_and_origin() {
