@@ -17,7 +17,7 @@
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
 //! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
-//! | `nsq/` | this node's own topics and channels as sources and sinks |
+//! | `nsq/` | this node's own topics and channels as sources and sinks, and those of other nsqds |
 
 mod amqp;
 pub mod broker;
@@ -31,6 +31,7 @@ mod nsq;
 mod phase;
 pub mod plan;
 pub mod properties;
+pub mod remote;
 pub mod route;
 mod runner;
 mod running;

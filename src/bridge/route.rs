@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::remote::{RemoteSource, RemoteTarget};
 pub use super::topology::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, StreamOffset, Topology,
@@ -75,6 +76,8 @@ pub enum Source {
     Nsq(NsqChannel),
     /// A queue of a broker.
     Amqp(AmqpSource),
+    /// A channel of other nsqds.
+    Remote(Box<RemoteSource>),
 }
 
 /// Where messages go.
@@ -87,6 +90,8 @@ pub enum Target {
         /// The topic's name.
         topic: Template,
     },
+    /// A topic of other nsqds: a message has arrived when one of them has answered.
+    Remote(Box<RemoteTarget>),
     /// Two places that each get every message.
     Tee(Box<Tee>),
     /// Two places that each get a part of the messages.
@@ -121,7 +126,7 @@ impl Target {
     pub const fn amqp(&self) -> Option<&AmqpTarget> {
         match self {
             Self::Amqp(target) => Some(target),
-            Self::Topic { .. } | Self::Tee(_) | Self::Share(_) => None,
+            Self::Topic { .. } | Self::Remote(_) | Self::Tee(_) | Self::Share(_) => None,
         }
     }
 
@@ -129,7 +134,7 @@ impl Target {
     #[must_use]
     pub fn places(&self) -> Vec<&Self> {
         match self {
-            Self::Amqp(_) | Self::Topic { .. } => vec![self],
+            Self::Amqp(_) | Self::Topic { .. } | Self::Remote(_) => vec![self],
             Self::Tee(tee) => [tee.first.places(), tee.second.places()].concat(),
             Self::Share(share) => [share.part.places(), share.rest.places()].concat(),
         }
@@ -141,6 +146,7 @@ impl fmt::Display for Target {
         match self {
             Self::Amqp(to) => write!(f, "amqp {}:{}/{}", to.broker, to.exchange, to.routing_key),
             Self::Topic { topic } => write!(f, "nsq {topic}"),
+            Self::Remote(to) => to.fmt(f),
             Self::Tee(tee) => write!(f, "both {} and {}", tee.first, tee.second),
             Self::Share(share) => {
                 let (whole, rest) = (share.share / 100, share.share % 100);
@@ -159,6 +165,7 @@ impl fmt::Display for Source {
         match self {
             Self::Nsq(from) => write!(f, "nsq {from}"),
             Self::Amqp(from) => from.fmt(f),
+            Self::Remote(from) => from.fmt(f),
         }
     }
 }
@@ -238,7 +245,7 @@ impl Route {
             Flow::Channel { from, .. } => Some(from),
             Flow::Move(moving) => match &moving.from {
                 Source::Amqp(from) => Some(from),
-                Source::Nsq(_) => None,
+                Source::Nsq(_) | Source::Remote(_) => None,
             },
             Flow::Ingress { .. } => None,
         }

@@ -9,6 +9,7 @@ use super::amqp::source::QueueSource;
 use super::message::{Message, Outcome, Settle};
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::nsq::remote_source::RemoteSource;
 use super::phase::{self, Phase};
 use super::settler::Settler;
 use super::shaper::{Shaper, Unsent};
@@ -60,6 +61,8 @@ pub(super) enum Source {
     Channel(Arc<Queue>),
     /// A queue of a broker.
     Queue(Arc<QueueSource>),
+    /// A channel of other nsqds.
+    Remote(Arc<RemoteSource>),
 }
 
 impl Source {
@@ -70,6 +73,7 @@ impl Source {
             Self::Producers(producers) => producers.next(pace).await,
             Self::Channel(queue) => Some(queue.next(pace).await),
             Self::Queue(queue) => Some(queue.next(pace).await),
+            Self::Remote(remote) => Some(remote.next(pace).await),
         }
     }
 }

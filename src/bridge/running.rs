@@ -16,7 +16,9 @@ use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::nsq::remote_source::RemoteSource;
 use super::phase::Phase;
+use super::remote;
 use super::route::{
     AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, Source, Target,
 };
@@ -83,7 +85,7 @@ impl Running {
             Flow::Channel { from, to } => running.channel(from, to),
             Flow::Move(moving) => running.moving(moving),
         };
-        if started.is_none() {
+        if started.is_none() && running.status.is_starting() {
             // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
             running.status.failed("its broker is not configured");
         }
@@ -283,6 +285,7 @@ impl Running {
                 let origin = Arc::clone(&queue) as Arc<dyn Origin>;
                 Some((runner::Source::Channel(queue), origin, Provenance { topic, channel, text }))
             }
+            Source::Remote(from) => self.remote(from),
             Source::Amqp(from) => {
                 let settlements = Arc::<Settlements>::default();
                 let source = QueueSource::new(Arc::clone(&settlements));
@@ -300,6 +303,25 @@ impl Running {
                 Some((runner::Source::Queue(source), origin, provenance))
             }
         }
+    }
+
+    /// The source that is a channel of other nsqds.
+    fn remote(
+        &mut self,
+        from: &remote::RemoteSource,
+    ) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
+        let (source, work) = match RemoteSource::start(from, Arc::clone(&self.status)) {
+            Ok(started) => started,
+            Err(error) => {
+                self.status.failed(error.to_string());
+                return None;
+            }
+        };
+        self.tasks.spawn(Arc::clone(&source).attend(work, self.phase.subscribe()));
+        let origin = Arc::clone(&source) as Arc<dyn Origin>;
+        let (topic, channel) = (from.topic.clone(), from.channel.clone());
+        let text = from.to_string();
+        Some((runner::Source::Remote(source), origin, Provenance { topic, channel, text }))
     }
 
     /// Has deferred messages that come too early wait on.

@@ -10,6 +10,9 @@ use crate::clock;
 use crate::limit::{Allowance, Throttle};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
 
+/// Why a route does not run that has just begun.
+const STARTING: &str = "starting";
+
 #[derive(Debug)]
 struct Condition {
     state: RouteState,
@@ -42,7 +45,7 @@ impl Status {
         let condition = Condition {
             state: RouteState::Waiting,
             since: clock::unix_seconds(),
-            reason: Some("starting".into()),
+            reason: Some(STARTING.into()),
         };
         Arc::new(Self {
             name: route.name.as_str().into(),
@@ -52,6 +55,7 @@ impl Status {
                 Flow::Move(moving) => Some(match &moving.from {
                     Source::Nsq(_) => moving.publish.window.messages.into(),
                     Source::Amqp(from) => from.prefetch.into(),
+                    Source::Remote(from) => from.max_in_flight.into(),
                 }),
             },
             counters: RouteCounters::default(),
@@ -65,6 +69,11 @@ impl Status {
     /// The limiter whose times are shown.
     pub(super) fn set_throttle(&self, throttle: Arc<Throttle>) {
         *self.throttle.lock() = Some(throttle);
+    }
+
+    /// Whether nothing was said of how it is yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.condition.lock().reason.as_deref() == Some(STARTING)
     }
 
     /// All is well.

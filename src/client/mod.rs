@@ -26,5 +26,5 @@ pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerOptions, Delivery, Tag};
 pub use discovery::{Addresses, Lookup};
 pub use error::{ConnectError, Refusal};
-pub use pool::Health;
+pub use pool::{Health, Work};
 pub use producer::{Answer, Job, Producer, ProducerOptions};

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::connect::{ConnectOptions, connect};
 use super::connection::Connection;
 use super::discovery::{Discovery, Found};
 use crate::clock::jittered;
-use crate::task::stopped;
+use crate::task::{spawn, stopped};
 
 /// First and longest pause before a nsqd is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -106,6 +106,34 @@ fn overall(nodes: &BTreeMap<Arc<str>, Trouble>, found: &Found) -> Health {
         None => Health::Waiting(
             found.trouble.clone().unwrap_or_else(|| "no nsqlookupd knows of a nsqd".to_owned()),
         ),
+    }
+}
+
+/// A client's work in the background. It ends with this, at the latest.
+#[derive(Debug)]
+pub struct Work(JoinHandle<()>);
+
+impl Work {
+    pub(super) fn spawn(
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self(spawn(name, work))
+    }
+
+    /// Waits until all is done.
+    pub async fn ended(&mut self) {
+        if !self.0.is_finished()
+            && let Err(error) = (&mut self.0).await
+        {
+            tracing::error!(%error, "a client of NSQ failed");
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -21,6 +21,7 @@ mod keys;
 mod loops;
 mod node;
 mod node_file;
+mod remote_nsq;
 mod route_file;
 mod route_options;
 mod schema;

@@ -4,10 +4,12 @@ use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
 use super::keys::routes::{ROOT, ROUTE};
+use super::remote_nsq;
 use super::route_options::{self, Options};
 use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
+use crate::bridge::remote;
 use crate::bridge::route::{
     AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
     Source, Target, Tee,
@@ -74,10 +76,12 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
     let flow = match (from?, to?) {
-        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct => {
+        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct && to.remote.is_none() => {
             draft.channel(from, to, report)
         }
-        (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
+        (End::Nsq(from), to) if mode == Mode::Direct && from.remote.is_none() => {
+            draft.ingress(&from, to, report)
+        }
         (from, to) => draft.moving(from, to, report),
     }?;
     let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
@@ -177,12 +181,15 @@ impl Draft<'_, '_> {
     /// Everything else: the source keeps each message until the target has it.
     fn moving(&mut self, from: End<AmqpSource>, to: To, report: &mut Report) -> Option<Flow> {
         let from = match from {
-            End::Nsq(end) => Source::Nsq(self.own_channel(end, report)?),
+            End::Nsq(mut end) => match end.remote.take() {
+                Some(remote) => remote_nsq::source(*remote, end, &self.name, report)?,
+                None => Source::Nsq(self.own_channel(end, report)?),
+            },
             End::Amqp(queue) => Source::Amqp(queue),
         };
         let topic = match &from {
             Source::Nsq(from) => Some(from.topic.as_str()),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         };
         let to = self.target(to, topic, report)?;
         self.no_return(&from, &to, report)?;
@@ -280,7 +287,7 @@ impl Draft<'_, '_> {
             report.error(spot, message);
             return None;
         }
-        if topic == Some(end.topic.as_str()) {
+        if topic == Some(end.topic.as_str()) && end.remote.is_none() {
             let message = format!("the route leads from the topic \"{}\" to itself", end.topic);
             report.error(&end.spot, message);
             return None;
@@ -291,7 +298,10 @@ impl Draft<'_, '_> {
             report.error(&end.spot, message);
             return None;
         }
-        Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic })
+        match end.remote {
+            Some(remote) => remote_nsq::target(*remote, &end.topic, report),
+            None => Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic }),
+        }
     }
 
     /// A queue must not be fed from itself.
@@ -301,6 +311,13 @@ impl Draft<'_, '_> {
                 let spot = self.section.get("to").map(|field| field.spot);
                 let message =
                     format!("the route leads from the queue \"{}\" to itself", queue.queue);
+                report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
+                None
+            }
+            Source::Remote(channel) if feeds(from, to) => {
+                let spot = self.section.get("to").map(|field| field.spot);
+                let message =
+                    format!("the route leads from the topic \"{}\" to itself", channel.topic);
                 report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
                 None
             }
@@ -314,6 +331,7 @@ fn feeds(from: &Source, to: &Target) -> bool {
     to.places().iter().any(|place| match (from, place) {
         (Source::Nsq(from), Target::Topic { topic }) => topic.constant() == Some(&from.topic),
         (Source::Amqp(from), Target::Amqp(to)) => publishes_to_queue(to, &from.broker, &from.queue),
+        (Source::Remote(from), Target::Remote(to)) => remote::feeds(to, from),
         _ => false,
     })
 }

@@ -65,7 +65,7 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
         let Flow::Move(moving) = &placed.route.flow else { continue };
         let from = match &moving.from {
             Source::Nsq(from) => Some((from.topic.as_str(), &placed.from)),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         };
         let to = moving.to.places().into_iter().filter_map(|place| match place {
             Target::Topic { topic } => topic.constant().map(|topic| (topic, &placed.to)),
@@ -90,7 +90,7 @@ fn channels(routes: &[PlacedRoute], report: &mut Report) {
     let uses = routes.iter().filter_map(|placed| match &placed.route.flow {
         Flow::Move(moving) => match &moving.from {
             Source::Nsq(from) => Some((from, placed, &placed.from)),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         },
         Flow::Channel { to, .. } => Some((to, placed, &placed.to)),
         Flow::Ingress { .. } => None,

@@ -16,15 +16,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
 use super::connect::ConnectOptions;
 use super::discovery::{Addresses, Discovery, Lookup};
-use super::pool::{Health, Pool};
+use super::pool::{Health, Pool, Work};
 use crate::clock;
 use crate::names::MessageId;
-use crate::task::spawn;
 use crate::tls::TlsError;
 use state::Shared;
 use worker::Worker;
@@ -81,12 +79,12 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts consuming. The handle ends when the consumer was [left](Consumer::leave) and everything is settled or
+    /// Starts consuming. The work ends when the consumer was [left](Consumer::leave) and everything is settled or
     /// [released](Consumer::release). May block: it reads authorities' files.
     ///
     /// # Errors
     /// The files of TLS cannot be used.
-    pub fn start(options: &ConsumerOptions) -> Result<(Arc<Self>, JoinHandle<()>), TlsError> {
+    pub fn start(options: &ConsumerOptions) -> Result<(Arc<Self>, Work), TlsError> {
         let backoff = Backoff::new(Duration::from_secs(1), options.max_backoff);
         let shared = Arc::new(Shared::new(options.max_in_flight, backoff));
         let discovery = Discovery::new(
@@ -106,13 +104,13 @@ impl Consumer {
         let pool = Pool::new(worker, options.connect.clone(), discovery, stop.subscribe());
         let health = pool.health();
         let turning = Arc::clone(&shared);
-        let task = spawn("nsq-consumer", async move {
+        let work = Work::spawn("nsq-consumer", async move {
             tokio::select! {
                 () = pool.run() => {}
                 () = turning.turn() => {}
             }
         });
-        Ok((Arc::new(Self { shared, stop, health }), task))
+        Ok((Arc::new(Self { shared, stop, health }), work))
     }
 
     /// How its connections are; changes can be waited for.

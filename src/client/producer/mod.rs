@@ -13,14 +13,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use super::connect::ConnectOptions;
 use super::discovery::{Addresses, Discovery, Lookup};
 use super::error::Refusal;
-use super::pool::{Health, Pool};
+use super::pool::{Health, Pool, Work};
 use crate::protocol::encode;
-use crate::task::spawn;
 use crate::tls::TlsError;
 use worker::Worker;
 
@@ -119,12 +117,12 @@ pub struct Producer<J> {
 }
 
 impl<J: Job> Producer<J> {
-    /// Starts connecting. The handle ends when the producer was [closed](Producer::close). May block: it reads authorities'
+    /// Starts connecting. The work ends when the producer was [closed](Producer::close). May block: it reads authorities'
     /// files.
     ///
     /// # Errors
     /// The files of TLS cannot be used.
-    pub fn start(options: &ProducerOptions) -> Result<(Self, JoinHandle<()>), TlsError> {
+    pub fn start(options: &ProducerOptions) -> Result<(Self, Work), TlsError> {
         let discovery = Discovery::new(
             options.addresses.clone(),
             Lookup::Nodes,
@@ -146,8 +144,8 @@ impl<J: Job> Producer<J> {
         });
         let pool = Pool::new(worker, options.connect.clone(), discovery, stop.subscribe());
         let health = pool.health();
-        let task = spawn("nsq-producer", pool.run());
-        Ok((Self { queue, stop, health }, task))
+        let work = Work::spawn("nsq-producer", pool.run());
+        Ok((Self { queue, stop, health }, work))
     }
 
     /// Queues a job. Whoever queues keeps the number of unanswered jobs bounded.
