@@ -97,6 +97,16 @@ pub fn client_config(
     Ok(config)
 }
 
+/// TLS that trusts no server, for HTTP clients that ask for some and never use it: the system's authorities are many.
+///
+/// # Errors
+/// None in practice.
+pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(versions(false)).map_err(|error| setup(&error))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// The cryptography.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use crate::clock::jittered;
-use crate::tls::{ClientTls, TlsError};
+use crate::tls::{ClientTls, TlsError, trusting_nobody};
 
 /// What NSQ's own HTTP clients say.
 const NSQ: &str = "application/vnd.nsq; version=1.0";
@@ -90,12 +90,15 @@ impl Discovery {
         timeout: Duration,
         tls: Option<&ClientTls>,
     ) -> Result<Self, TlsError> {
-        let mut client = Client::builder().no_proxy().http1_only();
-        client = client.connect_timeout(timeout).timeout(timeout);
-        if addresses.lookupd.iter().any(|address| address.starts_with("https://")) {
-            let config = tls.cloned().unwrap_or_default().load()?;
-            client = client.use_preconfigured_tls((*config).clone());
-        }
+        let client = Client::builder().no_proxy().http1_only();
+        let client = client.connect_timeout(timeout).timeout(timeout);
+        let is_secure = addresses.lookupd.iter().any(|address| address.starts_with("https://"));
+        let config = if is_secure {
+            tls.cloned().unwrap_or_default().load()?.as_ref().clone()
+        } else {
+            trusting_nobody()?
+        };
+        let client = client.use_preconfigured_tls(config);
         let client = client.build().map_err(|error| TlsError::Setup(error.to_string()))?;
         Ok(Self { addresses, lookup, interval, client, again: Notify::new() })
     }

@@ -47,11 +47,6 @@ pub(super) struct RemoteEnd {
 
 /// Reads the keys of other nsqds; `Some(None)` if the end is one of this node, `None` if something is wrong.
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<Option<Box<RemoteEnd>>> {
-    if section.get("nsqd").is_none() && section.get("lookupd").is_none() {
-        let message = "it is for other nsqds, which the keys nsqd and lookupd name; this node needs no connection";
-        section.refuse(REMOTE, message, report);
-        return Some(None);
-    }
     let nsqd = section.get("nsqd").map(|field| addresses(&field, false, report));
     let lookupd = section.get("lookupd").map(|field| addresses(&field, true, report));
     let connect = connect_options(section, report);
@@ -63,6 +58,11 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<Option<
     let max_backoff = time("max_backoff", Duration::ZERO, HOUR, SECOND).unwrap_or(120 * SECOND);
     let max_in_flight =
         section.get("max_in_flight").map(|field| field.integer(1..=100_000_u32, report));
+    if section.get("nsqd").is_none() && section.get("lookupd").is_none() {
+        let message = "it is for other nsqds, which the keys nsqd and lookupd name; this node needs no connection";
+        section.refuse(REMOTE, message, report);
+        return Some(None);
+    }
     let of_consumer = CONSUMER.iter().find_map(|key| section.get(key)).map(|field| field.spot);
     Some(Some(Box::new(RemoteEnd {
         nsq: RemoteNsq {

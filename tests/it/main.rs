@@ -37,6 +37,7 @@ mod nsqd_program;
 mod nsqd_start;
 mod policies;
 mod recovery;
+mod remote_nsq;
 mod replay;
 mod routes_deliver;
 mod routes_move;
