@@ -21,6 +21,7 @@ mod pool;
 pub mod producer;
 pub mod share;
 
+pub use crate::stream::PackingKind;
 pub use connect::{ConnectOptions, Secret};
 pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerOptions, Delivery, Tag};

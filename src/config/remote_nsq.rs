@@ -12,9 +12,9 @@ use crate::bridge::remote::{
 };
 use crate::bridge::route::{Source, Target};
 use crate::bridge::transform::Template;
+use crate::client::PackingKind;
 use crate::client::connect::host_of;
 use crate::names;
-use crate::stream::PackingKind;
 use crate::tls::ClientTls;
 
 const SECOND: Duration = Duration::from_secs(1);
