@@ -118,8 +118,25 @@ impl Ladder {
     ///
     /// # Errors
     /// The message, if too many are under way, or the queue's name leaves no room for that of a step.
-    pub(super) fn put_off(&self, mut message: Message, due: i64) -> Result<(), Box<Message>> {
-        let Some(put_off) = PutOff::new(due, left(due), &self.queue) else {
+    pub(super) fn put_off(&self, message: Message, due: i64) -> Result<(), Box<Message>> {
+        self.put_off_for(message, due, left(due))
+    }
+
+    /// The same, for a queue at which nobody waits for what is left of less than a step: that becomes one.
+    ///
+    /// # Errors
+    /// As [`Ladder::put_off`].
+    pub(super) fn put_off_whole(&self, message: Message, due: i64) -> Result<(), Box<Message>> {
+        self.put_off_for(message, due, left(due).max(STEP_MIN))
+    }
+
+    fn put_off_for(
+        &self,
+        mut message: Message,
+        due: i64,
+        left: Duration,
+    ) -> Result<(), Box<Message>> {
+        let Some(put_off) = PutOff::new(due, left, &self.queue) else {
             return Err(Box::new(message));
         };
         message.put_off = Some(Arc::new(put_off));

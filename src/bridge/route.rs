@@ -47,6 +47,9 @@ pub enum Flow {
         from: AmqpSource,
         /// The channel as which it appears.
         to: NsqChannel,
+        /// How long a message that a consumer has put off is held here at most; for a longer time it is put off at the
+        /// broker. 1 s to 25 min: RabbitMQ takes back what is unacknowledged for half an hour.
+        max_hold: Duration,
     },
     /// The source keeps each message until the target has it.
     Move(Box<Move>),
@@ -68,6 +71,9 @@ pub struct Move {
     /// Whether a message that is tried again keeps its place: one message at a time is on its way then.
     pub ordered: bool,
 }
+
+/// [`Flow::Channel`]'s `max_hold` where none is given.
+pub const MAX_HOLD: Duration = Duration::from_secs(600);
 
 /// What keeps messages until they have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]

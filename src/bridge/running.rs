@@ -14,6 +14,7 @@ use super::deferred::{self, Defer, Deferral, Onward};
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
+use super::nsq::held::Held;
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
 use super::nsq::remote_source::RemoteSource;
@@ -27,6 +28,7 @@ use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
 use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
+use super::topology::Topology;
 use crate::engine::Ingress;
 use crate::limit::{LimitOptions, Limiter};
 
@@ -82,7 +84,7 @@ impl Running {
         };
         let started = match &route.flow {
             Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
-            Flow::Channel { from, to } => running.channel(from, to),
+            Flow::Channel { from, to, max_hold } => running.channel(from, to, *max_hold),
             Flow::Move(moving) => running.moving(moving),
         };
         if started.is_none() && running.status.is_starting() {
@@ -190,7 +192,7 @@ impl Running {
         by.defer_by(Defer { ladder, wanted });
     }
 
-    fn channel(&mut self, from: &AmqpSource, to: &NsqChannel) -> Option<()> {
+    fn channel(&mut self, from: &AmqpSource, to: &NsqChannel, max_hold: Duration) -> Option<()> {
         let settlements = Arc::<Settlements>::default();
         let provenance = Provenance {
             topic: from.queue.clone(),
@@ -198,11 +200,30 @@ impl Running {
             text: self.route.from_text(),
         };
         let rates = self.route.limit.map(|limit| limit.rates);
+        let held = Held::new(Arc::clone(&settlements), Arc::clone(&self.status), max_hold);
+        let wanted = watch::Sender::new(false);
+        let options = SinkOptions {
+            from: provenance.clone(),
+            publish: PublishOptions::default(),
+            settle: Arc::clone(&held) as Arc<dyn Settle>,
+            phase: Some(self.phase.subscribe()),
+        };
+        let mut target = deferred::queue_target(&from.broker, &from.queue)?;
+        // It is the one that is consumed.
+        target.declare = Topology::default();
+        let mut sinks = Sinks {
+            shared: &self.shared,
+            status: &self.status,
+            tasks: &mut self.tasks,
+            used: &mut self.used,
+        };
+        let ladder = sinks.ladder(target, &from.queue, options, wanted.subscribe())?;
+        held.put_off_by(Defer { ladder, wanted });
         let feeder = Feeder::new(
             Arc::clone(&self.shared.engine),
             to.clone(),
             Arc::clone(&self.status),
-            Arc::clone(&settlements),
+            (held, Arc::clone(&settlements)),
             rates.as_ref(),
             (self.shared.max_msg_size, self.phase.subscribe()),
             Shaper::new(&self.route, &provenance),

@@ -69,7 +69,10 @@ fn route_lines(route: &Route) -> Vec<String> {
             lines.push(dead_letter_line(&moving.dead_letter));
             lines.extend(moving.ordered.then(|| "ordered: one message at a time".to_owned()));
         }
-        Flow::Channel { .. } => {}
+        Flow::Channel { max_hold, .. } => {
+            let max_hold = show_duration(*max_hold);
+            lines.push(format!("holds for at most {max_hold} what consumers put off"));
+        }
     }
     let source = route.source().map(|source| &source.declare);
     let topologies = source.into_iter().chain(route.amqp_targets().map(|target| &target.declare));

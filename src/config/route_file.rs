@@ -1,5 +1,7 @@
 //! Reads a file of routes.
 
+use std::time::Duration;
+
 use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
@@ -11,7 +13,7 @@ use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::remote;
 use crate::bridge::route::{
-    AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
     Source, Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
@@ -84,6 +86,10 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         }
         (from, to) => draft.moving(from, to, report),
     }?;
+    if !matches!(flow, Flow::Channel { .. }) {
+        let message = "only a queue that appears as a channel has it";
+        section.refuse(&["max_hold"], message, report);
+    }
     let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
     if rejects && !matches!(flow, Flow::Ingress { .. }) {
         let spot = nested(&section, "limit", "on_exceed");
@@ -175,7 +181,10 @@ impl Draft<'_, '_> {
         };
         to_is_constant.then_some(())?;
         let topic = to.topic;
-        Some(Flow::Channel { from, to: NsqChannel { topic, channel } })
+        let range = Duration::from_secs(1)..=Duration::from_secs(25 * 60);
+        let max_hold = self.section.get("max_hold").and_then(|field| field.duration(range, report));
+        let max_hold = max_hold.unwrap_or(route::MAX_HOLD);
+        Some(Flow::Channel { from, to: NsqChannel { topic, channel }, max_hold })
     }
 
     /// Everything else: the source keeps each message until the target has it.

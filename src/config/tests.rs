@@ -122,6 +122,7 @@ route    orders-to-rabbitmq: nsq orders -> amqp default:shop/orders.{{ body.regi
          binds orders to shop by \"orders.#\"
 route    invoices-as-a-channel: amqp default:invoices -> nsq invoices/billing, direct
          prefetch 1000
+         holds for at most 10m what consumers put off
          declares classic queue invoices
 ok
 ";
@@ -170,7 +171,7 @@ routes:
     assert_eq!(limit.on_exceed, OnExceed::Wait);
     assert_eq!(limit.rates.messages.unwrap().burst, 1);
     assert_eq!(limit.rates.bytes.unwrap().burst, 2 << 20);
-    let Flow::Channel { from, to } = &b.flow else { panic!("{b:?}") };
+    let Flow::Channel { from, to, .. } = &b.flow else { panic!("{b:?}") };
     assert_eq!((from.prefetch, from.consumer_tag.as_deref()), (7, Some("tag-set")));
     assert_eq!(from.declare.queues[0].kind, QueueKind::Quorum);
     assert_eq!(from.declare.exchanges[0].kind, ExchangeKind::Fanout);

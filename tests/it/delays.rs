@@ -108,3 +108,46 @@ fn a_route_without_a_broker_says_that_it_cannot_defer() {
     let error = producer.error();
     assert!(error.starts_with("E_DPUB_FAILED") && error.contains("cannot defer"), "{error}");
 }
+
+const HELD: &str = r#"
+routes:
+  - name: held
+    from: { amqp: { queue: held.@, declare: {} } }
+    to: { nsq: { topic: held.@, channel: c } }
+    mode: direct
+    max_hold: 1s
+"#;
+
+/// A message that is put off for so long goes back to the broker, whoever consumes then, and keeps its attempts.
+#[test]
+fn a_message_that_is_put_off_for_long_waits_at_the_broker() {
+    let site = Site::start(HELD);
+    let (queue, topic) = (site.name("held.@"), site.name("held.@"));
+    site.pika(&["declare", "--queue", &queue]).finish();
+    site.pika(&["publish", "--routing-key", &queue, "--count", "2"]).finish();
+    let mut client = Client::subscribed(site.server.tcp(), &topic, "c", 2);
+    let (one, two) = (client.message(), client.message());
+    let began = Instant::now();
+    client.req(&one, Duration::from_millis(3500));
+    client.req(&two, Duration::from_millis(500));
+    let again = client.message();
+    assert_eq!((again.text(), again.attempts), (two.text(), 2), "held here");
+    client.fin(&again);
+    // Nobody has to be there meanwhile.
+    await_count(&site.server, "held", "given_back", 1);
+    drop(client);
+    let mut client = Client::subscribed(site.server.tcp(), &topic, "c", 2);
+    let again = client.message();
+    assert!(began.elapsed() >= Duration::from_millis(3500), "early: {:?}", began.elapsed());
+    assert_eq!((again.text(), again.attempts), (one.text(), 2));
+    client.req(&again, Duration::from_millis(1500));
+    let again = client.message();
+    assert_eq!((again.text(), again.attempts), (one.text(), 3));
+    client.fin(&again);
+    let error = client.message_within(Duration::from_millis(300));
+    assert_eq!(error, None, "no copy is left");
+    site.pika(&["length", "--queue", &queue]).finish();
+    drop(client);
+    site.settled("held");
+    assert_eq!(site.length(&queue), 0);
+}

@@ -26,11 +26,11 @@ use crate::names::MessageId;
 /// The generation's place in an id; tags below it are a trillion deliveries.
 const GENERATION_SHIFT: u32 = 40;
 
-fn id_of(origin: engine::Origin) -> MessageId {
+pub(in crate::bridge) fn id_of(origin: engine::Origin) -> MessageId {
     MessageId(origin.generation << GENERATION_SHIFT | origin.tag)
 }
 
-fn origin_of(id: MessageId) -> engine::Origin {
+pub(in crate::bridge) fn origin_of(id: MessageId) -> engine::Origin {
     engine::Origin {
         generation: id.0 >> GENERATION_SHIFT,
         tag: id.0 & ((1 << GENERATION_SHIFT) - 1),

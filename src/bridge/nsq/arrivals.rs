@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use super::held::Held;
 use super::misfits::Misfits;
 use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
 use crate::bridge::phase::{self, Phase};
@@ -16,26 +17,9 @@ use crate::bridge::runner::Pace;
 use crate::bridge::shaper::{Incoming, Shaper, Unsent};
 use crate::bridge::status::Status;
 use crate::clock;
-use crate::engine::{Channel, Engine, Offer, Origin, Upstream};
+use crate::engine::{Channel, Engine, Offer, Upstream};
 use crate::limit::{LimitOptions, Limiter};
 use crate::names::MessageId;
-
-/// Told by the channel of each delivery's end.
-struct Settling {
-    settlements: Arc<Settlements>,
-    status: Arc<Status>,
-}
-
-impl Upstream for Settling {
-    fn finished(&self, origins: &[Origin]) {
-        let settled = self.settlements.settle(origins);
-        self.status.counters.confirmed.fetch_add(settled, Ordering::Relaxed);
-    }
-
-    /// What a deleted channel had goes back to the broker when the route closes its consumer, which it does once the
-    /// channel has no consumers.
-    fn returned(&self, _origins: &[Origin]) {}
-}
 
 /// See the module's description.
 pub(in crate::bridge) struct Feeder {
@@ -43,6 +27,7 @@ pub(in crate::bridge) struct Feeder {
     target: NsqChannel,
     status: Arc<Status>,
     phase: watch::Receiver<Phase>,
+    held: Arc<Held>,
     upstream: Arc<dyn Upstream>,
     limiter: Option<Limiter>,
     pace: Pace,
@@ -60,16 +45,13 @@ impl Feeder {
         engine: Arc<Engine>,
         target: NsqChannel,
         status: Arc<Status>,
-        settlements: Arc<Settlements>,
+        (held, settlements): (Arc<Held>, Arc<Settlements>),
         limit: Option<&LimitOptions>,
         (max_msg_size, phase): (u64, watch::Receiver<Phase>),
         shaper: Option<Shaper>,
     ) -> Self {
         let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
-        let upstream = Arc::new(Settling {
-            settlements: Arc::clone(&settlements),
-            status: Arc::clone(&status),
-        });
+        let upstream = Arc::clone(&held) as Arc<dyn Upstream>;
         let limiter = limit.map(Limiter::new);
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
@@ -79,6 +61,7 @@ impl Feeder {
             target,
             status,
             phase,
+            held,
             upstream,
             limiter,
             pace: Pace::of(limit),
@@ -98,6 +81,7 @@ impl Feeder {
         let channel = topic.and_then(|topic| topic.channel(&self.target.channel));
         if let Ok(channel) = channel {
             let audience = channel.audience();
+            self.held.is_for(&channel, &self.upstream);
             self.channel = Some((channel, audience));
         }
     }
@@ -108,6 +92,11 @@ impl Feeder {
         let Some(shaper) = &self.shaper else { return burst };
         let (mut passed, mut filtered) = (Vec::with_capacity(burst.len()), Vec::new());
         for mut arrival in burst {
+            if arrival.due.is_some() {
+                // It was passed on before it was put off.
+                passed.push(arrival);
+                continue;
+            }
             let id = MessageId(arrival.origin.tag).to_string();
             let shaped = shaper.shape(&Incoming {
                 id: &id,
@@ -175,6 +164,12 @@ impl Feeder {
     }
 }
 
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.held.close();
+    }
+}
+
 impl Arrivals for Feeder {
     async fn wanted(&mut self) {
         loop {
@@ -199,6 +194,7 @@ impl Arrivals for Feeder {
     }
 
     fn take(&mut self, burst: Vec<Arrival>) {
+        let burst = self.held.keep_early(burst);
         let burst = self.shape(burst);
         let fitting = self.misfits.sift(burst);
         self.rest.extend(fitting);

@@ -1,6 +1,7 @@
 //! The NSQ side of a route: this node's own topics and channels, and those of other nsqds.
 
 pub(super) mod arrivals;
+pub(super) mod held;
 pub(super) mod ingress;
 mod misfits;
 pub(super) mod queue;

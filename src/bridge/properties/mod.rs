@@ -6,39 +6,21 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod marks;
 mod property;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use marks::{HOPS_HEADER, HOPS_MAX, OF_THE_LAST, ROUTE_HEADER};
 pub use property::{Property, PropertyError};
-
-/// Header that counts the routes a message has been through.
-pub const HOPS_HEADER: &str = "x-leveret-hops";
-
-/// Header with the name of the last route that a message has been through.
-pub const ROUTE_HEADER: &str = "x-leveret-route";
-
-/// Routes that a message may go through, unless a route says otherwise.
-pub const HOPS_MAX: u8 = 16;
 
 /// Longest text property and longest name of a header, in bytes: AMQP sends them as short strings.
 pub const SHORT_LEN_MAX: usize = 255;
 
 /// What a header frame has around the properties: 8 bytes of a frame, 12 of the class, the weight and the body's size.
 const FRAME_OVERHEAD: usize = 20;
-
-/// What a queue tells of its own deliveries, and a route of its own publishes. It says nothing to whoever is next, and
-/// would be taken for what that one says.
-pub const OF_THE_LAST: [&str; 6] = [
-    "x-acquired-count",
-    "x-delivery-count",
-    "x-leveret-attempts",
-    "x-leveret-due",
-    "x-leveret-id",
-    "x-stream-offset",
-];
 
 /// Headers, or a table inside of one: names of at most [`SHORT_LEN_MAX`] bytes.
 pub type Table = BTreeMap<String, Value>;

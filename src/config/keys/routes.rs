@@ -34,6 +34,14 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
             "where messages come from, see [from and to](#from-and-to)",
         ),
         key("limit", Kind::Mapping(LIMIT), "no limit", "see [limit](#limit)"),
+        key(
+            "max_hold",
+            Kind::Duration(Duration::from_secs(1), Duration::from_secs(25 * 60)),
+            "`10m`",
+            "how long a message that a consumer has put off (REQ) is held by this node, unacknowledged; \
+             for a longer time it is put off at the broker, see [delivery](delivery.md#consuming)",
+        )
+        .flows("a queue as a channel"),
         needed(
             "mode",
             Kind::Choice(&["direct", "queued"]),
