@@ -136,6 +136,12 @@ impl Target {
         }
     }
 
+    /// Whether every place can wait by itself with what is published with a delay.
+    #[must_use]
+    pub fn defers(&self) -> bool {
+        self.places().iter().all(|place| matches!(place, Self::Remote(_)))
+    }
+
     /// The places that it comes to in the end: exchanges and topics.
     #[must_use]
     pub fn places(&self) -> Vec<&Self> {

@@ -125,7 +125,7 @@ impl Running {
         let (limiter, rates) = self.limiter().unzip();
         let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
         let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
-        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting, to.defers());
         let from = Provenance {
             topic: topic.to_owned(),
             channel: String::new(),

@@ -196,6 +196,7 @@ mod tests {
             dead: None,
             placed: Placed::Nowhere,
             put_off: None,
+            due: None,
         }
     }
 

@@ -1,78 +1,13 @@
 //! Routes from and to nsqds other than this node. `NSQD` may name a real one's binary: the same tests then run against it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::support::authd::Authd;
-use crate::support::http;
-use crate::support::leveret::Leveret;
+use crate::support::leveret::{Leveret, is_nsqd};
 use crate::support::nsq::Client;
-use crate::support::secure::Papers;
+use crate::support::nsqds::{client_of, collect, gateway, list, make, nodes, publish};
 use crate::support::site::{Site, await_count, await_state, route, settled};
 use crate::support::stats;
-use crate::support::wait::{eventually, until_true};
-
-/// A node with these routes and no broker.
-fn gateway(routes: &str) -> Leveret {
-    let configuration = "nsqd:\n  tcp_address: 127.0.0.1:0\n  http_address: 127.0.0.1:0\n  data_path: '{dir}/data'\n\
-         bridges: bridges\n";
-    Leveret::serve(configuration).file("bridges/routes.yaml", routes).start()
-}
-
-fn nodes(count: usize) -> Vec<Leveret> {
-    (0..count).map(|_| Leveret::nsqd().start()).collect()
-}
-
-/// A list of addresses, as YAML.
-fn list(nodes: &[Leveret]) -> String {
-    let addresses: Vec<String> = nodes.iter().map(|node| format!("\"{}\"", node.tcp())).collect();
-    format!("[{}]", addresses.join(", "))
-}
-
-/// Makes a channel, so that nothing published from now on is missed.
-fn make(node: &Leveret, topic: &str, channel: &str) {
-    for path in [
-        format!("/topic/create?topic={topic}"),
-        format!("/channel/create?topic={topic}&channel={channel}"),
-    ] {
-        assert_eq!(http::post(node.http(), &path, b"").status, 200, "{path}");
-    }
-}
-
-fn publish(at: SocketAddr, topic: &str, prefix: &str, count: usize) {
-    let bodies: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
-    let mut client = Client::connect(at);
-    for bodies in bodies.chunks(100) {
-        let bodies: Vec<&[u8]> = bodies.iter().map(String::as_bytes).collect();
-        client.publish_many(topic, &bodies);
-    }
-}
-
-/// Takes messages until `count` different ones have come; gives how often each came.
-fn collect(client: &mut Client, count: usize) -> BTreeMap<String, usize> {
-    let mut came = BTreeMap::new();
-    while came.len() < count {
-        let message = client.message();
-        client.fin(&message);
-        *came.entry(message.text().to_owned()).or_insert(0) += 1;
-    }
-    came
-}
-
-/// The one client of a channel, once there is one.
-fn client_of(node: &Leveret, topic: &str, channel: &str) -> Value {
-    eventually("a client of the channel", || {
-        let shown = http::get(node.http(), "/stats?format=json").json();
-        let topics = shown["topics"].as_array()?.clone();
-        let topic = topics.into_iter().find(|shown| shown["topic_name"] == topic)?;
-        let channels = topic["channels"].as_array()?.clone();
-        let channel = channels.into_iter().find(|shown| shown["channel_name"] == channel)?;
-        channel["clients"].as_array()?.first().cloned()
-    })
-}
+use crate::support::wait::until_true;
 
 #[test]
 fn three_nsqds_are_read_with_one_bound_spread_over_them() {
@@ -148,8 +83,14 @@ routes:
     assert!(error.starts_with("E_PUB_FAILED ") && error.contains("E_BAD_MESSAGE"), "{error}");
     let mut consumer = Client::subscribed(remote.tcp(), "orders", "c", 100);
     assert_eq!(collect(&mut consumer, 501).values().sum::<usize>(), 501);
+    // The nsqd waits with what is published with a delay.
+    let mut producer = Client::connect(gateway.tcp());
+    producer.publish_deferred("orders", Duration::from_millis(1500), b"late");
+    assert_eq!(stats::channel(remote.http(), "orders", "c")["deferred_count"], 1);
+    assert!(consumer.message_within(Duration::from_millis(700)).is_none());
+    assert_eq!(consumer.message().text(), "late");
     let counters = settled(&gateway, "out");
-    assert_eq!((&counters["confirmed"], &counters["rejected"]), (&501.into(), &1.into()));
+    assert_eq!((&counters["confirmed"], &counters["rejected"]), (&502.into(), &1.into()));
     // One of a batch is at fault: the others arrive.
     let body = |number: usize| format!(r#"{{"region":"eu","number":{number}}}"#);
     let fat = format!(r#"{{"region":"eu","fat":"{}"}}"#, "x".repeat(100));
@@ -226,6 +167,10 @@ routes:
     let before = confirmed();
     until_true("the other one goes on", || confirmed() > before + 500);
     sources[0].signal("CONT");
+    // nsqd itself loses what is in flight when it is killed; ended cleanly it writes that down.
+    sources[1].signal(if is_nsqd() { "TERM" } else { "KILL" });
+    sources[1].end();
+    sources[1].restart();
     let mut consumer = Client::subscribed(target.tcp(), "copy", "c", 500);
     let came = collect(&mut consumer, 6000);
     let doubles = came.values().filter(|times| **times > 1).count();
@@ -234,185 +179,6 @@ routes:
     for node in &sources {
         stats::await_depth(node.http(), "orders", 0);
     }
-}
-
-/// The `auth_http` flag's value, for both nsqds.
-fn authd() -> Authd {
-    let allowed = json!({
-        "identity": "bridge", "ttl": 3600,
-        "authorizations": [{"permissions": ["subscribe", "publish"], "topic": ".*", "channels": [".*"]}]
-    });
-    Authd::start(&allowed.to_string())
-}
-
-#[test]
-fn tls_auth_and_compressions_go_together() {
-    let papers = Papers::new();
-    let authd = authd();
-    let secure = || {
-        papers
-            .given_to(Leveret::nsqd())
-            .arg("--tls-required=true")
-            .arg("--tls-client-auth-policy=require-verify")
-            .arg(&format!("--auth-http-address={}", authd.address()))
-            .start()
-    };
-    let file = |name: &str| papers.file(name).display().to_string();
-    let tls = format!(
-        "tls: {{ ca_file: {}, cert_file: {}, key_file: {} }}",
-        file("ca.pem"),
-        file("client.pem"),
-        file("client-key.pem")
-    );
-    let nodes = [secure(), secure()];
-    let routes: Vec<String> = ["none", "snappy", "deflate"]
-        .iter()
-        .map(|kind| {
-            format!(
-                r#"
-  - name: in-{kind}
-    from: {{ nsq: {{ topic: {kind} }} }}
-    to: {{ nsq: {{ nsqd: ["{}"], topic: {kind}, {tls}, compression: {kind}, auth_secret: s }} }}
-    mode: direct
-  - name: over-{kind}
-    from: {{ nsq: {{ nsqd: ["{}"], topic: {kind}, {tls}, compression: {kind}, auth_secret: s }} }}
-    to: {{ nsq: {{ nsqd: ["{}"], topic: {kind}, {tls}, compression: {kind}, auth_secret: s }} }}
-    mode: queued
-  - name: out-{kind}
-    from: {{ nsq: {{ nsqd: ["{}"], topic: {kind}, {tls}, compression: {kind}, auth_secret: s }} }}
-    to: {{ nsq: {{ topic: {kind}.out }} }}
-    mode: queued
-"#,
-                nodes[0].tcp(),
-                nodes[0].tcp(),
-                nodes[1].tcp(),
-                nodes[1].tcp()
-            )
-        })
-        .collect();
-    let gateway = gateway(&format!("routes:{}", routes.concat()));
-    for kind in ["none", "snappy", "deflate"] {
-        publish(gateway.tcp(), kind, kind, 1000);
-        let mut consumer = Client::subscribed(gateway.tcp(), &format!("{kind}.out"), "c", 100);
-        let came = collect(&mut consumer, 1000);
-        assert!(came.values().all(|times| *times == 1), "{kind}");
-    }
-    let asked = authd.asked();
-    assert!(asked.iter().any(|asked| asked.target.contains("secret=s")), "{asked:?}");
-}
-
-#[test]
-fn what_cannot_be_agreed_on_is_said() {
-    let papers = Papers::new();
-    let authd = authd();
-    let plain = Leveret::nsqd().start();
-    let tls = papers.given_to(Leveret::nsqd()).start();
-    let auth = Leveret::nsqd().arg(&format!("--auth-http-address={}", authd.address())).start();
-    let end = |name: &str, node: &Leveret, more: &str| {
-        format!(
-            "  - {{ name: {name}, from: {{ nsq: {{ nsqd: [\"{}\"], topic: t, {more} }} }}, to: {{ nsq: {{ topic: {name} }} }}, \
-             mode: queued }}\n",
-            node.tcp()
-        )
-    };
-    let routes = [
-        end("no-tls", &plain, "tls: { insecure: true }"),
-        end("stranger", &tls, "tls: { }"),
-        end("insecure", &tls, "tls: { insecure: true }"),
-        end("no-secret", &auth, "max_in_flight: 1"),
-    ];
-    let gateway = gateway(&format!("routes:\n{}", routes.concat()));
-    for (name, words) in [
-        ("no-tls", "it does not offer TLS"),
-        ("stranger", "TLS: invalid peer certificate"),
-        ("no-secret", "it asks for AUTH"),
-    ] {
-        let shown = await_state(&gateway, name, "failed");
-        assert!(shown["reason"].as_str().unwrap().contains(words), "{shown}");
-    }
-    await_state(&gateway, "insecure", "running");
-}
-
-/// What a nsqlookupd says of a topic on these nodes.
-fn producers(nodes: &[&Leveret]) -> String {
-    let producers: Vec<Value> = nodes
-        .iter()
-        .map(|node| json!({"broadcast_address": "localhost", "tcp_port": node.tcp().port(), "http_port": 1}))
-        .collect();
-    json!({"channels": [], "producers": producers}).to_string()
-}
-
-#[test]
-fn nsqds_are_found_by_nsqlookupd_and_others_when_it_says_so() {
-    let (first, second) = (Leveret::nsqd().start(), Leveret::nsqd().start());
-    for node in [&first, &second] {
-        make(node, "orders", "bridge");
-        make(node, "copy", "c");
-    }
-    let lookupd = Authd::start(&producers(&[&first]));
-    let gateway = gateway(&format!(
-        r#"
-routes:
-  - name: bridge
-    from: {{ nsq: {{ lookupd: ["{at}"], topic: orders, lookupd_interval: 1s }} }}
-    to: {{ nsq: {{ topic: orders }} }}
-    mode: queued
-  - name: back
-    from: {{ nsq: {{ topic: orders, channel: back }} }}
-    to: {{ nsq: {{ lookupd: ["http://{at}"], topic: copy, lookupd_interval: 1s }} }}
-    mode: queued
-"#,
-        at = lookupd.address()
-    ));
-    publish(first.tcp(), "orders", "a", 200);
-    let mut consumer = Client::subscribed(gateway.tcp(), "orders", "c", 100);
-    assert_eq!(collect(&mut consumer, 200).len(), 200);
-    let mut copies = Client::subscribed(first.tcp(), "copy", "c", 100);
-    assert_eq!(collect(&mut copies, 200).len(), 200);
-    // Both, then only the second one: a connection that is up stays.
-    lookupd.answers(200, &producers(&[&first, &second]));
-    client_of(&second, "orders", "bridge");
-    lookupd.answers(500, "no");
-    publish(second.tcp(), "orders", "b", 200);
-    assert_eq!(collect(&mut consumer, 200).len(), 200);
-    let asked = lookupd.asked();
-    let has = |target: &str| asked.iter().any(|asked| asked.target == target);
-    assert!(has("/lookup?topic=orders") && has("/nodes"), "{asked:?}");
-}
-
-#[test]
-fn a_real_nsqlookupd_tells_of_nsqds() {
-    let Some(program) = std::env::var_os("NSQLOOKUPD") else {
-        println!("skipped: NSQLOOKUPD names no nsqlookupd");
-        return;
-    };
-    if !crate::support::leveret::is_nsqd() {
-        println!("skipped: NSQD names no nsqd that announces itself");
-        return;
-    }
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (tcp, at) = (free(), free());
-    let mut lookupd = std::process::Command::new(program)
-        .args([format!("-tcp-address={tcp}"), format!("-http-address={at}")])
-        .arg("-broadcast-address=127.0.0.1")
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    until_true("it listens", || std::net::TcpStream::connect(tcp).is_ok());
-    let node = Leveret::nsqd()
-        .arg(&format!("--lookupd-tcp-address={tcp}"))
-        .arg("--broadcast-address=127.0.0.1")
-        .start();
-    make(&node, "orders", "bridge");
-    publish(node.tcp(), "orders", "m", 100);
-    let gateway = gateway(&format!(
-        "routes:\n  - name: bridge\n    from: {{ nsq: {{ lookupd: [\"{at}\"], topic: orders, lookupd_interval: 1s }} }}\n    \
-         to: {{ nsq: {{ topic: orders }} }}\n    mode: queued\n"
-    ));
-    let mut consumer = Client::subscribed(gateway.tcp(), "orders", "c", 100);
-    assert_eq!(collect(&mut consumer, 100).len(), 100);
-    lookupd.kill().unwrap();
-    lookupd.wait().unwrap();
 }
 
 #[test]
@@ -453,7 +219,7 @@ routes:
 }
 
 #[test]
-fn a_paused_route_leaves_messages_to_others() {
+fn a_refused_message_slows_the_consumer_down_and_queues_lead_to_other_nsqds() {
     let source = Leveret::nsqd().start();
     make(&source, "orders", "bridge");
     let at = Site::start(&format!(

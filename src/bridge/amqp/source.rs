@@ -120,6 +120,7 @@ impl QueueSource {
                 dead: None,
                 placed: Placed::Nowhere,
                 put_off: None,
+                due: None,
             };
             match due.filter(|due| !delay::left(*due).is_zero()) {
                 Some(due) => early.push((message, due)),

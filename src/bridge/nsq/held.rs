@@ -97,6 +97,7 @@ fn message_of(arrival: &Arrival) -> Message {
         dead: None,
         placed: Placed::Nowhere,
         put_off: None,
+        due: None,
     }
 }
 
@@ -131,6 +132,7 @@ impl Upstream for Held {
                 dead: None,
                 placed: Placed::Nowhere,
                 put_off: None,
+                due: None,
             };
             if !self.put_off(message, now.saturating_add(delay)) {
                 tracing::debug!(route = %self.status.name, "held here: too many are being put off");

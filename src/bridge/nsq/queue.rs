@@ -154,6 +154,7 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 dead: None,
                 placed: Placed::Nowhere,
                 put_off: None,
+                due: None,
             }
         })
         .collect()

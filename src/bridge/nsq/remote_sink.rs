@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::misfits;
 use super::remote_source::say;
 use super::topics::topic_of;
+use crate::bridge::delay;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::remote::RemoteTarget;
@@ -46,6 +47,8 @@ struct Answers {
 struct Batch {
     topic: Arc<str>,
     messages: Vec<Message>,
+    /// When it is due, Unix milliseconds; of a single message only.
+    due: Option<i64>,
     /// Those whose producer waits no longer.
     given_up: Vec<Message>,
     /// Whether it was sent before.
@@ -67,7 +70,9 @@ impl Job for Batch {
         }
         let bodies: Vec<_> =
             self.messages.iter().map(|message| message.sent_body().clone()).collect();
-        push_publish(out, &self.topic, &bodies, None);
+        let delay = self.due.map(|due| u64::try_from(delay::left(due).as_millis()));
+        let delay = delay.map(|millis| millis.unwrap_or(u64::MAX));
+        push_publish(out, &self.topic, &bodies, delay);
         !bodies.is_empty()
     }
 
@@ -181,9 +186,11 @@ impl RemoteSink {
     }
 
     fn batch(&self, topic: &Arc<str>, messages: Vec<Message>, answers: &Arc<Answers>) -> Batch {
+        let due = messages.first().and_then(|message| message.due);
         Batch {
             topic: Arc::clone(topic),
             messages,
+            due,
             given_up: Vec::new(),
             was_sent: false,
             answers: Arc::clone(answers),
@@ -224,14 +231,18 @@ impl RemoteSink {
     }
 }
 
-/// Messages in portions that fit into one command.
+/// Messages in portions that fit into one command; one with a delay goes alone.
 fn batches(messages: Vec<Message>) -> Vec<Vec<Message>> {
     let mut batches: Vec<Vec<Message>> = Vec::new();
     let mut bytes = 0;
     for message in messages {
         let size = message.sent_body().len() as u64;
         match batches.last_mut() {
-            Some(batch) if bytes + size <= BATCH_BYTES => {
+            Some(batch)
+                if bytes + size <= BATCH_BYTES
+                    && message.due.is_none()
+                    && batch.first().is_some_and(|first| first.due.is_none()) =>
+            {
                 bytes += size;
                 batch.push(message);
             }

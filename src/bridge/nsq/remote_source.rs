@@ -155,6 +155,7 @@ impl RemoteSource {
                 dead: None,
                 placed: known.recall(id),
                 put_off: None,
+                due: None,
             });
         }
         let counters = &self.status.counters;

@@ -5,6 +5,8 @@
 //! only what it has. When a connection is lost, what it had not answered goes back to the front of the queue, in its
 //! order, and is published again: it may be there twice.
 
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::VecDeque;
