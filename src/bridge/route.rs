@@ -250,6 +250,18 @@ impl Route {
         targets.flat_map(Target::places).filter_map(Target::amqp)
     }
 
+    /// The channel of other nsqds that the route consumes, if it does.
+    #[must_use]
+    pub fn remote_source(&self) -> Option<&RemoteSource> {
+        match &self.flow {
+            Flow::Move(moving) => match &moving.from {
+                Source::Remote(from) => Some(from),
+                Source::Nsq(_) | Source::Amqp(_) => None,
+            },
+            Flow::Ingress { .. } | Flow::Channel { .. } => None,
+        }
+    }
+
     /// The queue that the route consumes, if it comes from a broker.
     #[must_use]
     pub fn source(&self) -> Option<&AmqpSource> {

@@ -254,9 +254,9 @@ impl Running {
         let is_memory_only = self.shared.engine.journal().is_none();
         let mut places = moving.to.places().into_iter();
         let is_kept_here = places.any(|place| matches!(place, Target::Topic { .. }));
-        if is_memory_only && is_kept_here && matches!(moving.from, Source::Amqp(_)) {
+        if is_memory_only && is_kept_here && !matches!(moving.from, Source::Nsq(_)) {
             self.status.failed(
-                "what is acked at the broker is to be kept here, which needs nsqd.data_path",
+                "what is settled where it comes from is to be kept here, which needs nsqd.data_path",
             );
             return Some(());
         }
