@@ -38,6 +38,8 @@ pub(super) struct Message {
     pub(super) is_excess: bool,
     /// How it is put off, if it is not sent where it goes now.
     pub(super) put_off: Option<Arc<PutOff>>,
+    /// When its target is to deliver it, Unix milliseconds, if that is a nsqd, which can wait by itself.
+    pub(super) due: Option<i64>,
 }
 
 /// Which of the two places of a tee have a message.

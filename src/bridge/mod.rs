@@ -17,7 +17,7 @@
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
 //! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
-//! | `nsq/` | this node's own topics and channels as sources and sinks |
+//! | `nsq/` | this node's own topics and channels as sources and sinks, and those of other nsqds |
 
 mod amqp;
 pub mod broker;
@@ -32,6 +32,7 @@ mod nsq;
 mod phase;
 pub mod plan;
 pub mod properties;
+pub mod remote;
 pub mod route;
 mod runner;
 mod running;
@@ -41,7 +42,6 @@ mod sinks;
 mod split;
 mod status;
 pub mod supervisor;
-mod timing;
 pub mod topology;
 pub mod transform;
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::limit::{Excess, OnExceed, PerKey, RouteLimit};
+use super::remote::{RemoteSource, RemoteTarget};
 pub use super::topology::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, StreamOffset, Topology,
@@ -85,6 +86,8 @@ pub enum Source {
     Nsq(NsqChannel),
     /// A queue of a broker.
     Amqp(AmqpSource),
+    /// A channel of other nsqds.
+    Remote(Box<RemoteSource>),
 }
 
 /// Where messages go.
@@ -97,6 +100,8 @@ pub enum Target {
         /// The topic's name.
         topic: Template,
     },
+    /// A topic of other nsqds: a message has arrived when one of them has answered.
+    Remote(Box<RemoteTarget>),
     /// Two places that each get every message.
     Tee(Box<Tee>),
     /// Two places that each get a part of the messages.
@@ -131,15 +136,21 @@ impl Target {
     pub const fn amqp(&self) -> Option<&AmqpTarget> {
         match self {
             Self::Amqp(target) => Some(target),
-            Self::Topic { .. } | Self::Tee(_) | Self::Share(_) => None,
+            Self::Topic { .. } | Self::Remote(_) | Self::Tee(_) | Self::Share(_) => None,
         }
+    }
+
+    /// Whether every place can wait by itself with what is published with a delay.
+    #[must_use]
+    pub fn defers(&self) -> bool {
+        self.places().iter().all(|place| matches!(place, Self::Remote(_)))
     }
 
     /// The places that it comes to in the end: exchanges and topics.
     #[must_use]
     pub fn places(&self) -> Vec<&Self> {
         match self {
-            Self::Amqp(_) | Self::Topic { .. } => vec![self],
+            Self::Amqp(_) | Self::Topic { .. } | Self::Remote(_) => vec![self],
             Self::Tee(tee) => [tee.first.places(), tee.second.places()].concat(),
             Self::Share(share) => [share.part.places(), share.rest.places()].concat(),
         }
@@ -151,6 +162,7 @@ impl fmt::Display for Target {
         match self {
             Self::Amqp(to) => write!(f, "amqp {}:{}/{}", to.broker, to.exchange, to.routing_key),
             Self::Topic { topic } => write!(f, "nsq {topic}"),
+            Self::Remote(to) => to.fmt(f),
             Self::Tee(tee) => write!(f, "both {} and {}", tee.first, tee.second),
             Self::Share(share) => {
                 let (whole, rest) = (share.share / 100, share.share % 100);
@@ -169,6 +181,7 @@ impl fmt::Display for Source {
         match self {
             Self::Nsq(from) => write!(f, "nsq {from}"),
             Self::Amqp(from) => from.fmt(f),
+            Self::Remote(from) => from.fmt(f),
         }
     }
 }
@@ -241,6 +254,18 @@ impl Route {
         targets.flat_map(Target::places).filter_map(Target::amqp)
     }
 
+    /// The channel of other nsqds that the route consumes, if it does.
+    #[must_use]
+    pub fn remote_source(&self) -> Option<&RemoteSource> {
+        match &self.flow {
+            Flow::Move(moving) => match &moving.from {
+                Source::Remote(from) => Some(from),
+                Source::Nsq(_) | Source::Amqp(_) => None,
+            },
+            Flow::Ingress { .. } | Flow::Channel { .. } => None,
+        }
+    }
+
     /// The queue that the route consumes, if it comes from a broker.
     #[must_use]
     pub fn source(&self) -> Option<&AmqpSource> {
@@ -248,7 +273,7 @@ impl Route {
             Flow::Channel { from, .. } => Some(from),
             Flow::Move(moving) => match &moving.from {
                 Source::Amqp(from) => Some(from),
-                Source::Nsq(_) => None,
+                Source::Nsq(_) | Source::Remote(_) => None,
             },
             Flow::Ingress { .. } => None,
         }

@@ -10,6 +10,7 @@ use super::gate::{self, Gate, Sorted};
 use super::message::{Message, Outcome, Refusal, RefusalKind, Settle};
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::nsq::remote_source::RemoteSource;
 use super::phase::{self, Phase};
 use super::route::OnExceed;
 use super::settler::Settler;
@@ -62,6 +63,8 @@ pub(super) enum Source {
     Channel(Arc<Queue>),
     /// A queue of a broker.
     Queue(Arc<QueueSource>),
+    /// A channel of other nsqds.
+    Remote(Arc<RemoteSource>),
 }
 
 impl Source {
@@ -72,6 +75,7 @@ impl Source {
             Self::Producers(producers) => producers.next(pace).await,
             Self::Channel(queue) => Some(queue.next(pace).await),
             Self::Queue(queue) => Some(queue.next(pace).await),
+            Self::Remote(remote) => Some(remote.next(pace).await),
         }
     }
 
@@ -79,7 +83,8 @@ impl Source {
     fn holds(&self, message: &Message) -> bool {
         match self {
             Self::Producers(_) => !message.is_given_up(),
-            Self::Channel(_) => true,
+            // A settlement that its nsqd does not know any more is passed over.
+            Self::Channel(_) | Self::Remote(_) => true,
             Self::Queue(queue) => queue.knows(message.id),
         }
     }

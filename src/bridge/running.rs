@@ -18,7 +18,9 @@ use super::nsq::arrivals::Feeder;
 use super::nsq::held::Held;
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::nsq::remote_source::RemoteSource;
 use super::phase::Phase;
+use super::remote;
 use super::route::{
     AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, RouteLimit,
     Source, Target, Window,
@@ -92,7 +94,7 @@ impl Running {
             Flow::Channel { from, to, max_hold } => running.channel(from, to, *max_hold),
             Flow::Move(moving) => running.moving(moving),
         };
-        if started.is_none() {
+        if started.is_none() && running.status.is_starting() {
             // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
             running.status.failed("its broker is not configured");
         }
@@ -162,7 +164,8 @@ impl Running {
         // Whoever is to be told of it is told at once, so nothing meets the limit later.
         let rejecting = rejects.then(|| self.limit.subscribe());
         let nothing = watch::channel(None).1;
-        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting, from.clone());
+        let producers =
+            Producers::new(Arc::clone(&self.status), publish, rejecting, from.clone(), to.defers());
         let status = Arc::clone(&self.status);
         let gate = match rejects {
             true => Gate::new(nothing, from.clone(), status, publish.window),
@@ -300,9 +303,9 @@ impl Running {
         let is_memory_only = self.shared.engine.journal().is_none();
         let mut places = moving.to.places().into_iter();
         let is_kept_here = places.any(|place| matches!(place, Target::Topic { .. }));
-        if is_memory_only && is_kept_here && matches!(moving.from, Source::Amqp(_)) {
+        if is_memory_only && is_kept_here && !matches!(moving.from, Source::Nsq(_)) {
             self.status.failed(
-                "what is acked at the broker is to be kept here, which needs nsqd.data_path",
+                "what is settled where it comes from is to be kept here, which needs nsqd.data_path",
             );
             return Some(());
         }
@@ -356,6 +359,7 @@ impl Running {
                 let origin = Arc::clone(&queue) as Arc<dyn Origin>;
                 Some((runner::Source::Channel(queue), origin, Provenance { topic, channel, text }))
             }
+            Source::Remote(from) => self.remote(from),
             Source::Amqp(from) => {
                 let settlements = Arc::<Settlements>::default();
                 let source = QueueSource::new(Arc::clone(&settlements));
@@ -373,6 +377,25 @@ impl Running {
                 Some((runner::Source::Queue(source), origin, provenance))
             }
         }
+    }
+
+    /// The source that is a channel of other nsqds.
+    fn remote(
+        &mut self,
+        from: &remote::RemoteSource,
+    ) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
+        let (source, work) = match RemoteSource::start(from, Arc::clone(&self.status)) {
+            Ok(started) => started,
+            Err(error) => {
+                self.status.failed(error.to_string());
+                return None;
+            }
+        };
+        self.tasks.spawn(Arc::clone(&source).attend(work, self.phase.subscribe()));
+        let origin = Arc::clone(&source) as Arc<dyn Origin>;
+        let (topic, channel) = (from.topic.clone(), from.channel.clone());
+        let text = from.to_string();
+        Some((runner::Source::Remote(source), origin, Provenance { topic, channel, text }))
     }
 
     /// Has deferred messages that come too early wait on.

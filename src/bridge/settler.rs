@@ -13,8 +13,7 @@ use tokio::time::sleep_until;
 use super::message::{Message, Outcome, Refusal, RefusalKind, Settle};
 use super::route::Retry;
 use super::status::Status;
-use super::timing::jittered;
-use crate::clock::{self, Instant};
+use crate::clock::{self, Instant, jittered};
 use crate::names::MessageId;
 
 /// Where messages came from, and where they stay until they are settled.

@@ -190,6 +190,7 @@ pub(super) fn reads_properties(route: &Route) -> bool {
     };
     let templates = route.target().into_iter().flat_map(Target::places).any(|place| match place {
         Target::Topic { topic } => topic.constant().is_none(),
+        Target::Remote(to) => to.topic.constant().is_none(),
         _ => false,
     });
     leads_to_broker(route.target())

@@ -10,6 +10,7 @@ use super::amqp::publisher::{Publisher, Publishing};
 use super::delay::Ladder;
 use super::links::{LinkKey, Links};
 use super::message::{Message, Provenance, Settle};
+use super::nsq::remote_sink::RemoteSink;
 use super::nsq::topic_sink::TopicSink;
 use super::phase::Phase;
 use super::route::{AmqpTarget, PublishOptions, Target};
@@ -140,6 +141,11 @@ impl Sinks<'_> {
                     status,
                     settle,
                 };
+                self.tasks.spawn(sink.run(inbox));
+            }
+            Target::Remote(to) => {
+                let to = (**to).clone();
+                let sink = RemoteSink { to, from, options: publish, status, settle, phase };
                 self.tasks.spawn(sink.run(inbox));
             }
             // Not places.

@@ -197,6 +197,7 @@ mod tests {
             placed: Placed::Nowhere,
             is_excess: false,
             put_off: None,
+            due: None,
         }
     }
 

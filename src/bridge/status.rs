@@ -11,6 +11,9 @@ use crate::clock;
 use crate::limit::{Allowance, Throttle};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
 
+/// Why a route does not run that has just begun.
+const STARTING: &str = "starting";
+
 #[derive(Debug)]
 struct Condition {
     state: RouteState,
@@ -49,7 +52,7 @@ impl Status {
         let condition = Condition {
             state: RouteState::Waiting,
             since: clock::unix_seconds(),
-            reason: Some("starting".into()),
+            reason: Some(STARTING.into()),
         };
         Arc::new(Self {
             name: route.name.as_str().into(),
@@ -59,6 +62,7 @@ impl Status {
                 Flow::Move(moving) => Some(match &moving.from {
                     Source::Nsq(_) => moving.publish.window.messages.into(),
                     Source::Amqp(from) => from.prefetch.into(),
+                    Source::Remote(from) => from.max_in_flight.into(),
                 }),
             },
             counters: RouteCounters::default(),
@@ -86,6 +90,11 @@ impl Status {
     pub(super) fn set_parked(&self, keys: u64, parked: u64) {
         self.keys.store(keys, Ordering::Relaxed);
         self.parked.store(parked, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was said of how it is yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.condition.lock().reason.as_deref() == Some(STARTING)
     }
 
     /// All is well.

@@ -62,6 +62,13 @@ fn route_lines(route: &Route) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(route.limit.as_ref().map(limit_line));
     lines.extend(route.source().map(|source| format!("prefetch {}", source.prefetch)));
+    lines.extend(route.remote_source().map(|source| {
+        let backoff = show_duration(source.max_backoff);
+        format!(
+            "up to {} messages in flight over all nsqds, backoff up to {backoff}",
+            source.max_in_flight
+        )
+    }));
     match &route.flow {
         Flow::Ingress { publish, .. } => lines.push(publish_line(publish)),
         Flow::Move(moving) => {

@@ -23,6 +23,7 @@ mod limit_file;
 mod loops;
 mod node;
 mod node_file;
+mod remote_nsq;
 mod route_file;
 mod route_options;
 mod schema;

@@ -7,10 +7,12 @@ use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
 use super::keys::routes::{ROOT, ROUTE};
 use super::limit_file;
+use super::remote_nsq;
 use super::route_options::Options;
 use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
+use crate::bridge::remote;
 use crate::bridge::route::{
     self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source,
     Target, Tee,
@@ -77,10 +79,12 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
     let flow = match (from?, to?) {
-        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct => {
+        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct && to.remote.is_none() => {
             draft.channel(from, to, report)
         }
-        (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
+        (End::Nsq(from), to) if mode == Mode::Direct && from.remote.is_none() => {
+            draft.ingress(&from, to, report)
+        }
         (from, to) => draft.moving(from, to, report),
     }?;
     if !matches!(flow, Flow::Ingress { .. }) {
@@ -195,12 +199,15 @@ impl Draft<'_, '_> {
     /// Everything else: the source keeps each message until the target has it.
     fn moving(&mut self, from: End<AmqpSource>, to: To, report: &mut Report) -> Option<Flow> {
         let from = match from {
-            End::Nsq(end) => Source::Nsq(self.own_channel(end, report)?),
+            End::Nsq(mut end) => match end.remote.take() {
+                Some(remote) => remote_nsq::source(*remote, end, &self.name, report)?,
+                None => Source::Nsq(self.own_channel(end, report)?),
+            },
             End::Amqp(queue) => Source::Amqp(queue),
         };
         let topic = match &from {
             Source::Nsq(from) => Some(from.topic.as_str()),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         };
         let to = self.target(to, topic, report)?;
         self.no_return(&from, &to, report)?;
@@ -298,7 +305,7 @@ impl Draft<'_, '_> {
             report.error(spot, message);
             return None;
         }
-        if topic == Some(end.topic.as_str()) {
+        if topic == Some(end.topic.as_str()) && end.remote.is_none() {
             let message = format!("the route leads from the topic \"{}\" to itself", end.topic);
             report.error(&end.spot, message);
             return None;
@@ -309,7 +316,10 @@ impl Draft<'_, '_> {
             report.error(&end.spot, message);
             return None;
         }
-        Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic })
+        match end.remote {
+            Some(remote) => remote_nsq::target(*remote, &end.topic, report),
+            None => Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic }),
+        }
     }
 
     /// A queue must not be fed from itself.
@@ -319,6 +329,13 @@ impl Draft<'_, '_> {
                 let spot = self.section.get("to").map(|field| field.spot);
                 let message =
                     format!("the route leads from the queue \"{}\" to itself", queue.queue);
+                report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
+                None
+            }
+            Source::Remote(channel) if feeds(from, to) => {
+                let spot = self.section.get("to").map(|field| field.spot);
+                let message =
+                    format!("the route leads from the topic \"{}\" to itself", channel.topic);
                 report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
                 None
             }
@@ -332,6 +349,7 @@ fn feeds(from: &Source, to: &Target) -> bool {
     to.places().iter().any(|place| match (from, place) {
         (Source::Nsq(from), Target::Topic { topic }) => topic.constant() == Some(&from.topic),
         (Source::Amqp(from), Target::Amqp(to)) => publishes_to_queue(to, &from.broker, &from.queue),
+        (Source::Remote(from), Target::Remote(to)) => remote::feeds(to, from),
         _ => false,
     })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::endpoints::{self, End};
 use super::error::{Report, Spot};
 use super::keys::routes::{BACKOFF, DEAD_LETTER, RETRY, WINDOW};
+use super::remote_nsq;
 use super::section::{Field, Section};
 use super::suggest::hint;
 use super::tree::Kind;
@@ -103,6 +104,14 @@ fn dead_letter(
                 report.error(spot, "dead letters go to a topic; leave the channel out");
             }
             end.is_constant(report).then_some(())?;
+            if let Some(remote) = end.remote {
+                if end.template.is_some() {
+                    let message = "the place for dead letters is a constant: a template may be why a message is dead";
+                    report.error(&end.spot, message);
+                }
+                let target = remote_nsq::target(*remote, &end.topic, report)?;
+                return Some(DeadLetter::To(Box::new(target)));
+            }
             let topic = Template::parse(&end.topic).ok()?;
             Some(DeadLetter::To(Box::new(Target::Topic { topic })))
         }

@@ -261,6 +261,7 @@ mod bounds;
 mod declare_rules;
 mod keys;
 mod node_errors;
+mod remote_nsq;
 mod route_errors;
 mod route_rules;
 mod schema;

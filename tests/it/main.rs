@@ -38,6 +38,8 @@ mod nsqd_start;
 mod policies;
 mod recovery;
 mod reload;
+mod remote_nsq;
+mod remote_nsq_reach;
 mod replay;
 mod routes_deliver;
 mod routes_move;

@@ -26,8 +26,7 @@ use crate::bridge::phase::{self, Phase};
 use crate::bridge::properties::Properties;
 use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
-use crate::clock;
+use crate::clock::{self, jittered};
 use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.

@@ -17,8 +17,7 @@ use super::errors;
 use super::socket::Plug;
 use crate::bridge::broker::{BrokerOptions, Host, Turns};
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
-use crate::clock;
+use crate::clock::{self, jittered};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
 /// First delay after a network fault, and the longest.

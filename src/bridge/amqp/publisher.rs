@@ -24,9 +24,8 @@ use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind,
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
 use crate::bridge::transform::{Needs, Template};
-use crate::clock::{self, Instant};
+use crate::clock::{self, Instant, jittered};
 use crate::names::MessageId;
 
 /// What a publisher needs to know.

@@ -126,6 +126,7 @@ impl QueueSource {
                 placed: Placed::Nowhere,
                 is_excess: false,
                 put_off: None,
+                due: None,
             };
             match due.filter(|due| !delay::left(*due).is_zero()) {
                 Some(due) => early.push((message, due)),

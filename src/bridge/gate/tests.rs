@@ -37,6 +37,7 @@ fn message(id: u64, tenant: &str) -> Message {
         placed: Placed::Nowhere,
         is_excess: false,
         put_off: None,
+        due: None,
     }
 }
 

@@ -98,6 +98,7 @@ fn message_of(arrival: &Arrival) -> Message {
         placed: Placed::Nowhere,
         is_excess: false,
         put_off: None,
+        due: None,
     }
 }
 
@@ -133,6 +134,7 @@ impl Upstream for Held {
                 placed: Placed::Nowhere,
                 is_excess: false,
                 put_off: None,
+                due: None,
             };
             if !self.put_off(message, now.saturating_add(delay)) {
                 tracing::debug!(route = %self.status.name, "held here: too many are being put off");

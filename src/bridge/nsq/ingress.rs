@@ -41,6 +41,8 @@ pub(in crate::bridge) struct Producers {
     /// How publishes with a delay are put off, if the route's target can. The ladder's sink settles here, so it is given
     /// up with the rest.
     defer: Mutex<Option<Defer>>,
+    /// Whether the target can wait by itself.
+    target_defers: bool,
 }
 
 impl Producers {
@@ -49,6 +51,7 @@ impl Producers {
         options: PublishOptions,
         limit: Option<watch::Receiver<Option<RouteLimit>>>,
         from: Provenance,
+        target_defers: bool,
     ) -> Arc<Self> {
         let refusing = limit.and_then(|limit| Refusing::new(limit, from, &status));
         Arc::new(Self {
@@ -59,6 +62,7 @@ impl Producers {
             arrived: Notify::new(),
             deadline: Notify::new(),
             defer: Mutex::default(),
+            target_defers,
         })
     }
 
@@ -161,8 +165,7 @@ impl Producers {
         defer.wanted.send_replace(true);
         for outbound in batch {
             let size = outbound.body.len() as u64;
-            let millis = i64::try_from(outbound.delay.as_millis()).unwrap_or(i64::MAX);
-            let due = (outbound.timestamp / 1_000_000).saturating_add(millis);
+            let due = due(&outbound);
             let message = message(outbound, ticket);
             if defer.ladder.put_off(message, due).is_err() {
                 return Err(self.refused("too many publishes with a delay are under way"));
@@ -206,7 +209,7 @@ fn bytes_of(batch: &[Message]) -> u64 {
 
 impl Ingress for Producers {
     fn offer(&self, batch: Vec<Outbound>, ticket: Ticket) -> Result<(), PublishError> {
-        if batch.iter().any(|message| !message.delay.is_zero()) {
+        if !self.target_defers && batch.iter().any(|message| !message.delay.is_zero()) {
             return self.defer(batch, &ticket);
         }
         let mut batch: Vec<Message> =
@@ -241,7 +244,14 @@ impl Ingress for Producers {
     }
 }
 
+/// When a publish with a delay is due, Unix milliseconds.
+fn due(outbound: &Outbound) -> i64 {
+    let millis = i64::try_from(outbound.delay.as_millis()).unwrap_or(i64::MAX);
+    (outbound.timestamp / 1_000_000).saturating_add(millis)
+}
+
 fn message(outbound: Outbound, ticket: &Ticket) -> Message {
+    let due = (!outbound.delay.is_zero()).then(|| due(&outbound));
     Message {
         id: outbound.id,
         message_id: None,
@@ -255,6 +265,7 @@ fn message(outbound: Outbound, ticket: &Ticket) -> Message {
         placed: Placed::Nowhere,
         is_excess: false,
         put_off: None,
+        due,
     }
 }
 

@@ -155,6 +155,7 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 placed: Placed::Nowhere,
                 is_excess: false,
                 put_off: None,
+                due: None,
             }
         })
         .collect()
