@@ -3,10 +3,12 @@
 //! Deadlines are [`Instant`]s of Tokio's clock, so a test that pauses it owns them; publish timestamps are wall-clock
 //! nanoseconds since the Unix epoch, as NSQ's wire format wants them.
 
+mod jitter;
 mod moment;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use jitter::jittered;
 pub use moment::moment;
 
 pub use tokio::time::Instant;

@@ -7,12 +7,13 @@
 //! | 5 | `main`, [`cli`], [`node`], [`tools`] |
 //! | 4 | [`http`], [`telemetry`], [`config`] |
 //! | 3 | [`bridge`] |
-//! | 2 | [`server`] |
+//! | 2 | [`server`], [`client`] |
 //! | 1 | [`engine`], [`limit`] |
-//! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`] |
+//! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`], [`stream`], [`tls`] |
 
 pub mod bridge;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;
@@ -24,6 +25,8 @@ pub mod node;
 pub mod protocol;
 pub mod server;
 pub mod storage;
+pub mod stream;
 pub mod task;
 pub mod telemetry;
+pub mod tls;
 pub mod tools;

@@ -18,13 +18,14 @@
 //! | `message`, `status`, `phase` | what flows, what a route says of itself, and what it is asked to do |
 //! | [`plan`], `management` | what routes ask of their brokers beside what is there; what only HTTP tells of it |
 //! | `amqp/` | the RabbitMQ side; the only code that names lapin |
-//! | `nsq/` | this node's own topics and channels as sources and sinks |
+//! | `nsq/` | this node's own topics and channels as sources and sinks, and those of other nsqds |
 
 mod amqp;
 pub mod broker;
 mod deferred;
 mod delay;
 pub mod envelope;
+mod gate;
 mod links;
 mod management;
 mod message;
@@ -32,6 +33,7 @@ mod nsq;
 mod phase;
 pub mod plan;
 pub mod properties;
+pub mod remote;
 pub mod route;
 mod runner;
 mod running;
@@ -42,7 +44,6 @@ mod split;
 mod status;
 pub mod store;
 pub mod supervisor;
-mod timing;
 pub mod topology;
 pub mod transform;
 

@@ -6,12 +6,15 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use self::limit::{Excess, OnExceed, PerKey, RouteLimit};
+use super::remote::{RemoteSource, RemoteTarget};
 pub use super::topology::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, StreamOffset, Topology,
 };
 use super::transform::{Template, Transform};
-use crate::limit::LimitOptions;
+
+mod limit;
 
 /// A named flow of messages from one endpoint to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum Flow {
         to: Target,
         /// How the target's answers are waited for.
         publish: PublishOptions,
+        /// Whether publishes with a delay (DPUB) are put off at the target's broker; they are refused else.
+        defer: bool,
     },
     /// A queue appears as a channel: a consumer's FIN is the broker's ack.
     Channel {
@@ -81,6 +86,8 @@ pub enum Source {
     Nsq(NsqChannel),
     /// A queue of a broker.
     Amqp(AmqpSource),
+    /// A channel of other nsqds.
+    Remote(Box<RemoteSource>),
 }
 
 /// Where messages go.
@@ -93,6 +100,8 @@ pub enum Target {
         /// The topic's name.
         topic: Template,
     },
+    /// A topic of other nsqds: a message has arrived when one of them has answered.
+    Remote(Box<RemoteTarget>),
     /// Two places that each get every message.
     Tee(Box<Tee>),
     /// Two places that each get a part of the messages.
@@ -127,15 +136,21 @@ impl Target {
     pub const fn amqp(&self) -> Option<&AmqpTarget> {
         match self {
             Self::Amqp(target) => Some(target),
-            Self::Topic { .. } | Self::Tee(_) | Self::Share(_) => None,
+            Self::Topic { .. } | Self::Remote(_) | Self::Tee(_) | Self::Share(_) => None,
         }
+    }
+
+    /// Whether every place can wait by itself with what is published with a delay.
+    #[must_use]
+    pub fn defers(&self) -> bool {
+        self.places().iter().all(|place| matches!(place, Self::Remote(_)))
     }
 
     /// The places that it comes to in the end: exchanges and topics.
     #[must_use]
     pub fn places(&self) -> Vec<&Self> {
         match self {
-            Self::Amqp(_) | Self::Topic { .. } => vec![self],
+            Self::Amqp(_) | Self::Topic { .. } | Self::Remote(_) => vec![self],
             Self::Tee(tee) => [tee.first.places(), tee.second.places()].concat(),
             Self::Share(share) => [share.part.places(), share.rest.places()].concat(),
         }
@@ -147,6 +162,7 @@ impl fmt::Display for Target {
         match self {
             Self::Amqp(to) => write!(f, "amqp {}:{}/{}", to.broker, to.exchange, to.routing_key),
             Self::Topic { topic } => write!(f, "nsq {topic}"),
+            Self::Remote(to) => to.fmt(f),
             Self::Tee(tee) => write!(f, "both {} and {}", tee.first, tee.second),
             Self::Share(share) => {
                 let (whole, rest) = (share.share / 100, share.share % 100);
@@ -165,6 +181,7 @@ impl fmt::Display for Source {
         match self {
             Self::Nsq(from) => write!(f, "nsq {from}"),
             Self::Amqp(from) => from.fmt(f),
+            Self::Remote(from) => from.fmt(f),
         }
     }
 }
@@ -237,6 +254,18 @@ impl Route {
         targets.flat_map(Target::places).filter_map(Target::amqp)
     }
 
+    /// The channel of other nsqds that the route consumes, if it does.
+    #[must_use]
+    pub fn remote_source(&self) -> Option<&RemoteSource> {
+        match &self.flow {
+            Flow::Move(moving) => match &moving.from {
+                Source::Remote(from) => Some(from),
+                Source::Nsq(_) | Source::Amqp(_) => None,
+            },
+            Flow::Ingress { .. } | Flow::Channel { .. } => None,
+        }
+    }
+
     /// The queue that the route consumes, if it comes from a broker.
     #[must_use]
     pub fn source(&self) -> Option<&AmqpSource> {
@@ -244,7 +273,7 @@ impl Route {
             Flow::Channel { from, .. } => Some(from),
             Flow::Move(moving) => match &moving.from {
                 Source::Amqp(from) => Some(from),
-                Source::Nsq(_) => None,
+                Source::Nsq(_) | Source::Remote(_) => None,
             },
             Flow::Ingress { .. } => None,
         }
@@ -283,6 +312,16 @@ pub struct AmqpSource {
     pub declare: Topology,
 }
 
+impl AmqpSource {
+    /// Whether the queue is known not to be a stream, since it is declared as something else: whoever consumes it can
+    /// then leave and come back without missing anything.
+    #[must_use]
+    pub fn is_no_stream(&self) -> bool {
+        let declared = self.declare.queues.iter().find(|queue| queue.name == self.queue);
+        !self.declare.passive && declared.is_some_and(|queue| queue.kind != QueueKind::Stream)
+    }
+}
+
 impl fmt::Display for AmqpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "amqp {}:{}", self.broker, self.queue)
@@ -304,25 +343,6 @@ pub struct AmqpTarget {
     pub content_type: Option<String>,
     /// What is declared before anything is published; empty if everything exists already.
     pub declare: Topology,
-}
-
-/// A route's limit and what happens to messages above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteLimit {
-    /// Messages and bytes a second, each with its burst.
-    pub rates: LimitOptions,
-    /// What happens above them.
-    pub on_exceed: OnExceed,
-}
-
-/// What happens to messages above a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnExceed {
-    /// They wait, and with them their origin.
-    #[default]
-    Wait,
-    /// The producer gets an error. Only [`Flow::Ingress`] has somebody to tell.
-    Reject,
 }
 
 /// How a target's answers, such as a broker's confirms, are waited for.

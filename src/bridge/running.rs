@@ -11,24 +11,30 @@ use super::amqp::consumer::{Consuming, Settlements};
 use super::amqp::link::Role;
 use super::amqp::source::{Inflow, QueueSource};
 use super::deferred::{self, Defer, Deferral, Onward};
+use super::gate::Gate;
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
 use super::nsq::held::Held;
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
+use super::nsq::remote_source::RemoteSource;
 use super::phase::Phase;
+use super::remote;
 use super::route::{
-    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, Source, Target,
+    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, RouteLimit,
+    Source, Target, Window,
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
 use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
+use super::store::is_stores;
 use super::topology::Topology;
+use super::transform::Template;
 use crate::engine::Ingress;
-use crate::limit::{LimitOptions, Limiter};
+use crate::task::join_all;
 
 /// See the module's description.
 pub(super) struct Running {
@@ -36,11 +42,13 @@ pub(super) struct Running {
     pub(super) status: Arc<Status>,
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
+    /// The limit of the moment.
+    limit: watch::Sender<Option<RouteLimit>>,
     tasks: JoinSet<()>,
     /// Fails what producers have waited for too long; it outlives the rest.
     expiry: JoinSet<()>,
     /// The producers whose publishes go to the target.
-    producers: Option<Arc<Producers>>,
+    pub(super) producers: Option<Arc<Producers>>,
     /// The connections that it needs.
     used: Vec<LinkKey>,
     /// The route whose deferred messages this one brings on, if it does.
@@ -74,6 +82,7 @@ impl Running {
             status,
             shared: Arc::clone(shared),
             phase: watch::Sender::new(Phase::Running),
+            limit: watch::Sender::new(route.limit.clone()),
             tasks: JoinSet::new(),
             expiry: JoinSet::new(),
             producers: None,
@@ -81,11 +90,13 @@ impl Running {
             due_of,
         };
         let started = match &route.flow {
-            Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
+            Flow::Ingress { topic, to, publish, defer } => {
+                running.ingress(topic, to, *publish, *defer)
+            }
             Flow::Channel { from, to, max_hold } => running.channel(from, to, *max_hold),
             Flow::Move(moving) => running.moving(moving),
         };
-        if started.is_none() {
+        if started.is_none() && running.status.is_starting() {
             // The configuration was checked, so this is a caller's mistake; the route is shown as what it is.
             running.status.failed("its broker is not configured");
         }
@@ -97,12 +108,31 @@ impl Running {
         &self.used
     }
 
-    /// The route's limiter, whose times its status shows.
-    fn limiter(&self) -> Option<(Limiter, LimitOptions)> {
-        let rates = self.route.limit.map(|limit| limit.rates)?;
-        let limiter = Limiter::new(&rates);
-        self.status.set_throttle(limiter.throttle());
-        Some((limiter, rates))
+    /// Where the route's messages meet its limit.
+    fn gate(&self, from: &Provenance, bound: Window) -> Gate {
+        Gate::new(self.limit.subscribe(), from.clone(), Arc::clone(&self.status), bound)
+    }
+
+    /// Has `route` go on as this one, if it differs in the figures of its limit alone. No change grants a burst that would
+    /// not have been there.
+    pub(super) fn retune(&mut self, route: &Route) -> bool {
+        let is_alike = match (&self.route.limit, &route.limit) {
+            (Some(old), Some(new)) => old.is_alike(new),
+            (old, new) => old == new,
+        };
+        let same = Route { limit: route.limit.clone(), ..self.route.clone() };
+        if !is_alike || same != *route {
+            return false;
+        }
+        self.route = same;
+        self.status.set_limit(route.limit.clone());
+        self.limit.send_replace(route.limit.clone());
+        true
+    }
+
+    /// The routing key of what passes above the committed rate.
+    fn excess_key(&self) -> Option<Template> {
+        self.route.limit.as_ref()?.excess.as_ref()?.routing_key.clone()
     }
 
     fn sink(
@@ -119,15 +149,29 @@ impl Running {
         sinks.make(target, options)
     }
 
-    fn ingress(&mut self, topic: &str, to: &Target, publish: PublishOptions) -> Option<()> {
-        let (limiter, rates) = self.limiter().unzip();
-        let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
-        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting);
+    fn ingress(
+        &mut self,
+        topic: &str,
+        to: &Target,
+        publish: PublishOptions,
+        defer: bool,
+    ) -> Option<()> {
         let from = Provenance {
             topic: topic.to_owned(),
             channel: String::new(),
             text: self.route.from_text(),
+        };
+        let limit = self.route.limit.as_ref();
+        let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+        // Whoever is to be told of it is told at once, so nothing meets the limit later.
+        let rejecting = rejects.then(|| self.limit.subscribe());
+        let nothing = watch::channel(None).1;
+        let producers =
+            Producers::new(Arc::clone(&self.status), publish, rejecting, from.clone(), to.defers());
+        let status = Arc::clone(&self.status);
+        let gate = match rejects {
+            true => Gate::new(nothing, from.clone(), status, publish.window),
+            false => self.gate(&from, publish.window),
         };
         let shaper = Shaper::new(&self.route, &from);
         let outbox = self.sink(
@@ -135,6 +179,7 @@ impl Running {
             SinkOptions {
                 from,
                 publish,
+                excess_key: self.excess_key(),
                 settle: Arc::clone(&producers) as Arc<dyn Settle>,
                 phase: None,
             },
@@ -142,18 +187,21 @@ impl Running {
         let runner = Runner {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
+            gate,
             shaper,
             settle: Arc::clone(&producers) as Arc<dyn Settle>,
-            limiter: waiting,
-            pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
         self.tasks.spawn(runner.run());
         let expiring = Arc::clone(&producers);
         self.expiry.spawn(async move { expiring.expire().await });
-        self.defer(topic, to, publish, &producers);
-        if !self.is_stored() {
+        if defer {
+            self.defer(topic, to, publish, &producers)?;
+        }
+        // The store leads the publishes of its topics to its flows itself.
+        if !is_stores(&self.route) {
             let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
             self.shared.engine.set_ingress(topic, Some(ingress));
         }
@@ -161,24 +209,21 @@ impl Running {
         Some(())
     }
 
-    /// Whether it is a store's flow: the store leads a topic's publishes to it.
-    fn is_stored(&self) -> bool {
-        self.route.name.contains(':')
-    }
-
-    /// The producers whose publishes go to the target, if it takes any.
-    pub(super) fn producers(&self) -> Option<Arc<Producers>> {
-        self.producers.clone()
-    }
-
-    /// Lets producers publish with a delay, if the target is at a broker.
-    fn defer(&mut self, topic: &str, to: &Target, publish: PublishOptions, by: &Arc<Producers>) {
-        let Some(deferral) = Deferral::of(&self.route, topic, to) else { return };
-        let Some(target) = deferral.target() else { return };
-        let wanted = watch::Sender::new(false);
+    /// Lets producers publish with a delay.
+    fn defer(
+        &mut self,
+        topic: &str,
+        to: &Target,
+        publish: PublishOptions,
+        by: &Arc<Producers>,
+    ) -> Option<()> {
+        let deferral = Deferral::of(&self.route, topic, to)?;
+        let target = deferral.target()?;
+        let wanted = watch::Sender::new(true);
         let options = SinkOptions {
             from: deferred::provenance(topic, &self.route),
             publish,
+            excess_key: None,
             settle: Arc::clone(by) as Arc<dyn Settle>,
             phase: None,
         };
@@ -188,18 +233,17 @@ impl Running {
             tasks: &mut self.tasks,
             used: &mut self.used,
         };
-        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe());
-        let Some(ladder) = ladder else { return };
+        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe())?;
         self.used.extend(self.used.first().map(|(broker, _)| (broker.clone(), Role::Consume)));
         let bringing = deferral.run(
             self.route.clone(),
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
-            wanted.subscribe(),
             self.phase.subscribe(),
         );
         self.tasks.spawn(bringing);
         by.defer_by(Defer { ladder, wanted });
+        Some(())
     }
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel, max_hold: Duration) -> Option<()> {
@@ -209,12 +253,12 @@ impl Running {
             channel: String::new(),
             text: self.route.from_text(),
         };
-        let rates = self.route.limit.map(|limit| limit.rates);
         let held = Held::new(Arc::clone(&settlements), Arc::clone(&self.status), max_hold);
         let wanted = watch::Sender::new(false);
         let options = SinkOptions {
             from: provenance.clone(),
             publish: PublishOptions::default(),
+            excess_key: None,
             settle: Arc::clone(&held) as Arc<dyn Settle>,
             phase: Some(self.phase.subscribe()),
         };
@@ -234,8 +278,8 @@ impl Running {
             to.clone(),
             Arc::clone(&self.status),
             (held, Arc::clone(&settlements)),
-            rates.as_ref(),
-            (self.shared.max_msg_size, self.phase.subscribe()),
+            self.limit.subscribe(),
+            (self.shared.max_msg_size, from.is_no_stream(), self.phase.subscribe()),
             Shaper::new(&self.route, &provenance),
         );
         self.consume(from, settlements, feeder)
@@ -264,15 +308,18 @@ impl Running {
         let is_memory_only = self.shared.engine.journal().is_none();
         let mut places = moving.to.places().into_iter();
         let is_kept_here = places.any(|place| matches!(place, Target::Topic { .. }));
-        if is_memory_only && is_kept_here && matches!(moving.from, Source::Amqp(_)) {
+        if is_memory_only && is_kept_here && !matches!(moving.from, Source::Nsq(_)) {
             self.status.failed(
-                "what is acked at the broker is to be kept here, which needs nsqd.data_path",
+                "what is settled where it comes from is to be kept here, which needs nsqd.data_path",
             );
             return Some(());
         }
-        let (limiter, rates) = self.limiter().unzip();
         let (source, origin, from) = self.source(moving)?;
         let settler = self.settler(moving, origin, &from)?;
+        let mut gate = self.gate(&from, moving.publish.window);
+        if moving.ordered {
+            gate.keep_order();
+        }
         let shaper = Shaper::new(self.shaped_as(), &from);
         let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
@@ -280,6 +327,7 @@ impl Running {
             SinkOptions {
                 from,
                 publish: moving.publish,
+                excess_key: self.excess_key(),
                 settle: Arc::clone(&settle),
                 phase: Some(self.phase.subscribe()),
             },
@@ -287,10 +335,10 @@ impl Running {
         let runner = Runner {
             source,
             settler: Some(settler),
+            gate,
             shaper,
             settle,
-            limiter,
-            pace: Pace::of(rates.as_ref()),
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
@@ -316,6 +364,7 @@ impl Running {
                 let origin = Arc::clone(&queue) as Arc<dyn Origin>;
                 Some((runner::Source::Channel(queue), origin, Provenance { topic, channel, text }))
             }
+            Source::Remote(from) => self.remote(from),
             Source::Amqp(from) => {
                 let settlements = Arc::<Settlements>::default();
                 let source = QueueSource::new(Arc::clone(&settlements));
@@ -335,6 +384,25 @@ impl Running {
         }
     }
 
+    /// The source that is a channel of other nsqds.
+    fn remote(
+        &mut self,
+        from: &remote::RemoteSource,
+    ) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
+        let (source, work) = match RemoteSource::start(from, Arc::clone(&self.status)) {
+            Ok(started) => started,
+            Err(error) => {
+                self.status.failed(error.to_string());
+                return None;
+            }
+        };
+        self.tasks.spawn(Arc::clone(&source).attend(work, self.phase.subscribe()));
+        let origin = Arc::clone(&source) as Arc<dyn Origin>;
+        let (topic, channel) = (from.topic.clone(), from.channel.clone());
+        let text = from.to_string();
+        Some((runner::Source::Remote(source), origin, Provenance { topic, channel, text }))
+    }
+
     /// Has deferred messages that come too early wait on.
     fn wait_for_due(
         &mut self,
@@ -346,6 +414,7 @@ impl Running {
         let options = SinkOptions {
             from: provenance,
             publish,
+            excess_key: None,
             settle: Arc::new(Onward(Arc::clone(source), Arc::clone(&self.status))),
             phase: Some(self.phase.subscribe()),
         };
@@ -383,6 +452,7 @@ impl Running {
             SinkOptions {
                 from: from.clone(),
                 publish: moving.publish,
+                excess_key: None,
                 settle: Arc::clone(&settle) as Arc<dyn Settle>,
                 phase: Some(self.phase.subscribe()),
             },
@@ -422,15 +492,5 @@ impl Running {
             self.tasks.shutdown().await;
         }
         self.expiry.shutdown().await;
-    }
-}
-
-async fn join_all(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a route's task failed");
-        }
     }
 }

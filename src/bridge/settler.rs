@@ -13,8 +13,7 @@ use tokio::time::sleep_until;
 use super::message::{Message, Outcome, Refusal, RefusalKind, Settle};
 use super::route::Retry;
 use super::status::Status;
-use super::timing::jittered;
-use crate::clock::{self, Instant};
+use crate::clock::{self, Instant, jittered};
 use crate::names::MessageId;
 
 /// Where messages came from, and where they stay until they are settled.
@@ -213,7 +212,16 @@ impl Settle for Verdicts {
 }
 
 impl Settler {
-    fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
+    /// Drops what was above the route's limit, and counts it.
+    pub(super) fn drop_above(&self, messages: &[Message]) {
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        let counters = &self.status.counters;
+        counters.dropped_by_limit.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        self.finish(&ids, &counters.dropped);
+    }
+
+    /// Settles messages as their outcomes say; see [`Settle`].
+    pub(super) fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
         let counters = &self.status.counters;
         let (mut confirmed, mut filtered, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         let (mut again, mut letters) = (Vec::new(), Vec::new());

@@ -190,12 +190,14 @@ pub(super) fn reads_properties(route: &Route) -> bool {
     };
     let templates = route.target().into_iter().flat_map(Target::places).any(|place| match place {
         Target::Topic { topic } => topic.constant().is_none(),
+        Target::Remote(to) => to.topic.constant().is_none(),
         _ => false,
     });
     leads_to_broker(route.target())
         || leads_to_broker(dead)
         || templates
         || route.transform.when.is_some()
+        || route.limit.as_ref().is_some_and(|limit| limit.per.is_some())
         || route.transform.envelope == Envelope::Json
 }
 

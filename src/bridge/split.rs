@@ -195,7 +195,9 @@ mod tests {
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            is_excess: false,
             put_off: None,
+            due: None,
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Applied {
     pub started: Vec<String>,
     /// Routes that started anew, since what is asked of them has changed.
     pub changed: Vec<String>,
+    /// Routes that went on with other figures of their limits.
+    pub retuned: Vec<String>,
     /// Routes that are no more.
     pub stopped: Vec<String>,
     /// How many others went on undisturbed.
@@ -76,10 +78,20 @@ impl Bridge {
     pub async fn apply(&self, routes: &[Route], limit: Duration) -> Applied {
         let _changing = self.changing.acquire().await;
         let mut applied = Applied::default();
-        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.routes.lock())
-            .into_iter()
-            .partition(|running| routes.contains(&running.route));
-        applied.unchanged = kept.len();
+        let (mut kept, mut old) = (Vec::new(), Vec::new());
+        let before = std::mem::take(&mut *self.routes.lock());
+        for mut running in before {
+            let same = routes.iter().find(|route| route.name == running.route.name);
+            match same {
+                Some(route) if running.route == *route => applied.unchanged += 1,
+                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
+                _ => {
+                    old.push(running);
+                    continue;
+                }
+            }
+            kept.push(running);
+        }
         let is_known = |route: &Route| kept.iter().any(|running| running.route == *route);
         let new: Vec<Route> = routes.iter().filter(|route| !is_known(route)).cloned().collect();
         for route in &new {
@@ -137,6 +149,37 @@ impl Bridge {
     /// [`UnknownRoute`].
     pub fn resume(&self, name: &str) -> Result<(), UnknownRoute> {
         self.with(name, |running| running.pause(false))
+    }
+
+    /// Has a route start anew: its counters at zero, and what it had stopped at coming again.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub async fn reset(&self, name: &str, limit: Duration) -> Result<(), UnknownRoute> {
+        let _changing = self.changing.acquire().await;
+        let old = {
+            let mut routes = self.routes.lock();
+            let at = routes.iter().position(|running| running.route.name == name);
+            let at = at.ok_or_else(|| UnknownRoute(name.to_owned()))?;
+            routes.remove(at)
+        };
+        let route = old.route.clone();
+        self.replace(vec![old], std::slice::from_ref(&route), limit).await;
+        Ok(())
+    }
+
+    /// The routes as they were asked for.
+    #[must_use]
+    pub fn configured(&self) -> Vec<Route> {
+        self.routes.lock().iter().map(|running| running.route.clone()).collect()
+    }
+
+    /// Messages that a route has taken and not settled.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub fn pending(&self, name: &str) -> Result<u64, UnknownRoute> {
+        self.with(name, |running| running.status.show().pending)
     }
 
     fn with<T>(&self, name: &str, act: impl FnOnce(&Running) -> T) -> Result<T, UnknownRoute> {

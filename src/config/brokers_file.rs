@@ -178,7 +178,7 @@ fn broker_uri(section: &Section<'_>, base: &Path, report: &mut Report) -> Option
 }
 
 /// What stands in the file that `field` names, without the line end.
-fn secret(field: &Field<'_>, base: &Path, report: &mut Report) -> Option<String> {
+pub(super) fn secret(field: &Field<'_>, base: &Path, report: &mut Report) -> Option<String> {
     let path = base.join(field.short_text(report)?);
     read_secret(&path).map_err(|message| report.error(&field.spot, message)).ok()
 }

@@ -5,6 +5,7 @@ use super::declare::{source_topology, target_topology};
 use super::error::{Report, Spot};
 use super::keys::Keys;
 use super::keys::endpoints::{AMQP_SOURCE, AMQP_TARGET, NSQ};
+use super::remote_nsq::{self, RemoteEnd};
 use super::section::{Field, Section};
 use super::transform_file::template_within;
 use super::tree::Kind;
@@ -26,6 +27,8 @@ pub(super) struct NsqEnd {
     /// Where the topic is given, if it is a template: only a route's target may depend on the message.
     pub(super) template: Option<Box<Spot>>,
     pub(super) channel: Option<(String, Spot)>,
+    /// Which nsqds, if it is not this node.
+    pub(super) remote: Option<Box<RemoteEnd>>,
     pub(super) spot: Spot,
 }
 
@@ -67,6 +70,7 @@ pub(super) fn nsq(field: &Field<'_>, report: &mut Report) -> Option<NsqEnd> {
         let name = field.nsq_name("channel", report);
         name.map(|name| (name, field.spot))
     });
+    let remote = remote_nsq::read(&section, report);
     let field = section.require("topic", "orders", report)?;
     let is_template =
         matches!(&field.node.kind, Kind::Scalar(scalar) if scalar.text.contains("{{"));
@@ -83,6 +87,7 @@ pub(super) fn nsq(field: &Field<'_>, report: &mut Report) -> Option<NsqEnd> {
             Some(channel) => Some(channel?),
             None => None,
         },
+        remote: remote?,
         spot: section.spot,
     })
 }

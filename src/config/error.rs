@@ -1,6 +1,7 @@
 //! What is wrong, or odd, and where: findings with file, line, column and the key's path.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// A position in a file. Lines and columns count from 1, columns in characters.
@@ -77,6 +78,11 @@ impl Spot {
         Self { file: file.into(), place: None, path: String::new() }
     }
 
+    /// The file that it is in.
+    pub(super) fn file_name(&self) -> &str {
+        &self.file
+    }
+
     /// The same path at another place.
     pub(super) fn at(&self, place: Place) -> Self {
         Self { place: Some(place), ..self.clone() }
@@ -99,6 +105,11 @@ impl Spot {
             place: Some(place),
             path: format!("{}[{index}]", self.path),
         }
+    }
+
+    /// The folder that the file is in: paths in it are relative to that.
+    pub(super) fn folder(&self) -> PathBuf {
+        Path::new(&*self.file).parent().unwrap_or_else(|| Path::new("")).to_owned()
     }
 
     /// Where this is, for use inside the message about another place.

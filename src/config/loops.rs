@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use super::error::Report;
 use super::route_file::PlacedRoute;
+use crate::bridge::remote::Addresses;
 use crate::bridge::route::{AmqpSource, AmqpTarget, ExchangeKind, Flow, Source, Target, Topology};
 
 /// Where messages are between two routes.
@@ -17,6 +18,8 @@ enum Place<'a> {
     Topic(&'a str),
     /// A queue of a broker.
     Queue(&'a str, &'a str),
+    /// A topic of another nsqd, or of those that a nsqlookupd knows.
+    Remote(&'a str, &'a str),
 }
 
 /// A route, from one place to another.
@@ -90,38 +93,63 @@ fn steps(routes: &[PlacedRoute]) -> Vec<Step<'_>> {
     let declared: Vec<Declared<'_>> = routes.iter().flat_map(topologies).collect();
     let mut steps = Vec::new();
     for by in routes {
-        let from = match &by.route.flow {
-            Flow::Ingress { topic, .. } => Place::Topic(topic),
-            Flow::Move(moving) => match &moving.from {
-                Source::Nsq(from) => Place::Topic(&from.topic),
-                Source::Amqp(from) => Place::Queue(&from.broker, &from.queue),
-            },
-            Flow::Channel { .. } => continue,
-        };
         let Some(target) = by.route.target() else { continue };
         // Of a share, each message goes one way.
         let is_whole = !matches!(target, Target::Share(_));
         for place in target.places() {
-            match place {
-                Target::Topic { topic } => {
-                    if let Some(topic) = topic.constant() {
-                        let to = Place::Topic(topic);
-                        steps.push(Step { from, to, by, certain: is_whole });
-                    }
-                }
-                Target::Amqp(target) => {
-                    for source in routes.iter().filter_map(|placed| placed.route.source()) {
-                        if let Some(certain) = feeds(target, source, &declared) {
-                            let to = Place::Queue(&source.broker, &source.queue);
-                            steps.push(Step { from, to, by, certain: certain && is_whole });
-                        }
-                    }
-                }
-                Target::Tee(_) | Target::Share(_) => {}
+            for (to, is_certain) in ends(place, routes, &declared) {
+                let certain = is_certain && is_whole;
+                let froms = origins(&by.route.flow).into_iter();
+                steps.extend(froms.map(|from| Step { from, to, by, certain }));
             }
         }
     }
     steps
+}
+
+/// Where a route's messages come from. A queue that appears as a channel ends at its consumers.
+fn origins(flow: &Flow) -> Vec<Place<'_>> {
+    match flow {
+        Flow::Ingress { topic, .. } => vec![Place::Topic(topic)],
+        Flow::Move(moving) => match &moving.from {
+            Source::Nsq(from) => vec![Place::Topic(&from.topic)],
+            Source::Amqp(from) => vec![Place::Queue(&from.broker, &from.queue)],
+            Source::Remote(from) => remote(&from.nsq.addresses, &from.topic).collect(),
+        },
+        Flow::Channel { .. } => Vec::new(),
+    }
+}
+
+/// A topic at every address by which its nsqds are known.
+fn remote<'a>(addresses: &'a Addresses, topic: &'a str) -> impl Iterator<Item = Place<'a>> {
+    let all = addresses.nsqd.iter().chain(&addresses.lookupd);
+    all.map(move |address| Place::Remote(address, topic))
+}
+
+/// Where messages come that go to `target`, and whether they surely do.
+fn ends<'a>(
+    target: &'a Target,
+    routes: &'a [PlacedRoute],
+    declared: &[Declared<'_>],
+) -> Vec<(Place<'a>, bool)> {
+    match target {
+        Target::Topic { topic } => {
+            topic.constant().map(|topic| (Place::Topic(topic), true)).into_iter().collect()
+        }
+        Target::Remote(to) => match to.topic.constant() {
+            Some(topic) => remote(&to.nsq.addresses, topic).map(|place| (place, true)).collect(),
+            None => Vec::new(),
+        },
+        Target::Amqp(target) => {
+            let sources = routes.iter().filter_map(|placed| placed.route.source());
+            let fed = sources.filter_map(|source| {
+                let is_certain = feeds(target, source, declared)?;
+                Some((Place::Queue(&source.broker, &source.queue), is_certain))
+            });
+            fed.collect()
+        }
+        Target::Tee(_) | Target::Share(_) => Vec::new(),
+    }
 }
 
 fn topologies(placed: &PlacedRoute) -> impl Iterator<Item = Declared<'_>> {

@@ -6,13 +6,16 @@ use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
 use super::keys::routes::{ROOT, ROUTE};
-use super::route_options::{self, Options};
+use super::limit_file;
+use super::remote_nsq;
+use super::route_options::Options;
 use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
+use crate::bridge::remote;
 use crate::bridge::route::{
-    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
-    Source, Target, Tee,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source,
+    Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
@@ -70,27 +73,31 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let modes = [("direct", Mode::Direct), ("queued", Mode::Queued)];
     let mode =
         section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
-    let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
+    let limit = section.get("limit").and_then(|field| limit_file::read(&field, report));
     let options = Options::read(&section, &mut brokers, report);
     let transform = transform_file::read(&section, report);
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
     let mode = mode?;
     let flow = match (from?, to?) {
-        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct => {
+        (End::Amqp(from), To::One(End::Nsq(to))) if mode == Mode::Direct && to.remote.is_none() => {
             draft.channel(from, to, report)
         }
-        (End::Nsq(from), to) if mode == Mode::Direct => draft.ingress(&from, to, report),
+        (End::Nsq(from), to) if mode == Mode::Direct && from.remote.is_none() => {
+            draft.ingress(&from, to, report)
+        }
         (from, to) => draft.moving(from, to, report),
     }?;
+    if !matches!(flow, Flow::Ingress { .. }) {
+        let message =
+            "only a direct route from nsq has it: what a channel of this node puts off waits here";
+        section.refuse(&["defer"], message, report);
+    }
     if !matches!(flow, Flow::Channel { .. }) {
         let message = "only a queue that appears as a channel has it";
         section.refuse(&["max_hold"], message, report);
     }
-    let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-    if rejects && !matches!(flow, Flow::Ingress { .. }) {
-        let spot = nested(&section, "limit", "on_exceed");
-        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
-        report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
+    if let Some(limit) = &limit {
+        limit_file::check(limit, &flow, &section, report);
     }
     let secondary_flow = draft.secondary.take();
     let route = Route { name: draft.name, mode, flow, limit, transform };
@@ -157,7 +164,13 @@ impl Draft<'_, '_> {
         from.is_constant(report).then_some(())?;
         let to = self.target(to, Some(&from.topic), report)?;
         let topic = from.topic.clone();
-        Some(Flow::Ingress { topic, to, publish: self.options.publish })
+        let defer = self.section.get("defer").and_then(|field| field.boolean(report));
+        let defer = defer.unwrap_or_default();
+        if defer && !to.places().iter().any(|place| place.amqp().is_some()) {
+            let message = "there is no broker on this route at which messages could wait";
+            self.section.refuse(&["defer"], message, report);
+        }
+        Some(Flow::Ingress { topic, to, publish: self.options.publish, defer })
     }
 
     /// A queue that appears as a channel.
@@ -186,12 +199,15 @@ impl Draft<'_, '_> {
     /// Everything else: the source keeps each message until the target has it.
     fn moving(&mut self, from: End<AmqpSource>, to: To, report: &mut Report) -> Option<Flow> {
         let from = match from {
-            End::Nsq(end) => Source::Nsq(self.own_channel(end, report)?),
+            End::Nsq(mut end) => match end.remote.take() {
+                Some(remote) => remote_nsq::source(*remote, end, &self.name, report)?,
+                None => Source::Nsq(self.own_channel(end, report)?),
+            },
             End::Amqp(queue) => Source::Amqp(queue),
         };
         let topic = match &from {
             Source::Nsq(from) => Some(from.topic.as_str()),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         };
         let to = self.target(to, topic, report)?;
         self.no_return(&from, &to, report)?;
@@ -289,7 +305,7 @@ impl Draft<'_, '_> {
             report.error(spot, message);
             return None;
         }
-        if topic == Some(end.topic.as_str()) {
+        if topic == Some(end.topic.as_str()) && end.remote.is_none() {
             let message = format!("the route leads from the topic \"{}\" to itself", end.topic);
             report.error(&end.spot, message);
             return None;
@@ -300,7 +316,10 @@ impl Draft<'_, '_> {
             report.error(&end.spot, message);
             return None;
         }
-        Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic })
+        match end.remote {
+            Some(remote) => remote_nsq::target(*remote, &end.topic, report),
+            None => Template::parse(&end.topic).ok().map(|topic| Target::Topic { topic }),
+        }
     }
 
     /// A queue must not be fed from itself.
@@ -310,6 +329,13 @@ impl Draft<'_, '_> {
                 let spot = self.section.get("to").map(|field| field.spot);
                 let message =
                     format!("the route leads from the queue \"{}\" to itself", queue.queue);
+                report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
+                None
+            }
+            Source::Remote(channel) if feeds(from, to) => {
+                let spot = self.section.get("to").map(|field| field.spot);
+                let message =
+                    format!("the route leads from the topic \"{}\" to itself", channel.topic);
                 report.error(spot.as_ref().unwrap_or(&self.section.spot), message);
                 None
             }
@@ -323,6 +349,7 @@ fn feeds(from: &Source, to: &Target) -> bool {
     to.places().iter().any(|place| match (from, place) {
         (Source::Nsq(from), Target::Topic { topic }) => topic.constant() == Some(&from.topic),
         (Source::Amqp(from), Target::Amqp(to)) => publishes_to_queue(to, &from.broker, &from.queue),
+        (Source::Remote(from), Target::Remote(to)) => remote::feeds(to, from),
         _ => false,
     })
 }

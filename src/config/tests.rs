@@ -167,7 +167,7 @@ routes:
     assert_eq!((publish.window.messages, publish.window.bytes), (10, 16 << 20));
     assert_eq!((retry.max_attempts, retry.backoff_initial), (3, retry.backoff_max));
     assert_eq!(*dead_letter, DeadLetter::Drop);
-    let limit = a.limit.unwrap();
+    let limit = a.limit.clone().unwrap();
     assert_eq!(limit.on_exceed, OnExceed::Wait);
     assert_eq!(limit.rates.messages.unwrap().burst, 1);
     assert_eq!(limit.rates.bytes.unwrap().burst, 2 << 20);
@@ -248,7 +248,7 @@ fn errors_of_all_files_come_at_once_and_sorted() {
         folder.findings(),
         "\
 leveret.yaml:1:14: log.level: expected trace, debug, info, warn or error, found \"loud\"
-leveret.yaml:3:1: x: unknown key \"x\"; expected one of bridges, brokers, log, nsqd, shutdown_timeout, topics
+leveret.yaml:3:1: x: unknown key \"x\"; expected one of bridges, brokers, log, nsqd, shutdown_timeout, topics, watch_bridges
 routes/a.yaml:2:3: routes[0]: the key \"from\" is missing, such as from: { nsq: { topic: orders } }
 routes/a.yaml:2:3: routes[0]: the key \"mode\" is missing, such as mode: direct
 routes/a.yaml:2:3: routes[0]: the key \"name\" is missing, such as name: orders-to-rabbitmq
@@ -261,6 +261,7 @@ mod bounds;
 mod declare_rules;
 mod keys;
 mod node_errors;
+mod remote_nsq;
 mod route_errors;
 mod route_rules;
 mod schema;

@@ -67,7 +67,7 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
         let Flow::Move(moving) = &placed.route.flow else { continue };
         let from = match &moving.from {
             Source::Nsq(from) => Some((from.topic.as_str(), &placed.from)),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         };
         let to = moving.to.places().into_iter().filter_map(|place| match place {
             Target::Topic { topic } => topic.constant().map(|topic| (topic, &placed.to)),
@@ -109,7 +109,7 @@ fn channels(routes: &[PlacedRoute], report: &mut Report) {
     let uses = routes.iter().filter_map(|placed| match &placed.route.flow {
         Flow::Move(moving) => match &moving.from {
             Source::Nsq(from) => Some((from, placed, &placed.from)),
-            Source::Amqp(_) => None,
+            Source::Amqp(_) | Source::Remote(_) => None,
         },
         Flow::Channel { to, .. } => Some((to, placed, &placed.to)),
         Flow::Ingress { .. } => None,
@@ -199,7 +199,7 @@ fn declarations(routes: &[PlacedRoute], report: &mut Report) {
 fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
     let max_msg_size = node.nsqd.max_msg_size;
     for placed in routes {
-        let bytes = placed.route.limit.and_then(|limit| limit.rates.bytes);
+        let bytes = placed.route.limit.as_ref().and_then(|limit| limit.rates.bytes);
         if let (Some(bytes), Some(spot)) = (bytes, &placed.burst_bytes)
             && bytes.burst < max_msg_size
         {
@@ -209,8 +209,10 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
             );
             report.warn(spot, message);
         }
-        if placed.route.source().is_some() {
+        if placed.route.source().is_some() || placed.route.remote_source().is_some() {
             kept(placed, node, report);
+        }
+        if placed.route.source().is_some() {
             continue;
         }
         let brokers = placed.route.amqp_targets().map(|to| to.broker.as_str());
@@ -228,12 +230,12 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
     }
 }
 
-/// What is acked at a broker must outlive this process.
+/// What is settled at a broker or at another nsqd must outlive this process.
 fn kept(placed: &PlacedRoute, node: &NodeConfig, report: &mut Report) {
     let places = placed.route.target().map(Target::places).unwrap_or_default();
     let is_kept_here = places.iter().any(|place| matches!(place, Target::Topic { .. }));
     if is_kept_here && node.nsqd.data_path.is_none() {
-        let message = "the queue's messages are to be kept here, which needs nsqd.data_path: without it the route does not run";
+        let message = "what is settled where it comes from is to be kept here, which needs nsqd.data_path: without it the route does not run";
         report.warn(&placed.to, message);
     }
 }

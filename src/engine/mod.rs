@@ -42,8 +42,9 @@ use tokio::sync::watch;
 use alarms::Alarms;
 use burials::Burials;
 pub use channel::{
-    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit, PeekState,
-    Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber, WaitingFor,
+    Audience, Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit,
+    PeekState, Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber,
+    WaitingFor,
 };
 pub use client::{
     AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, Locality,

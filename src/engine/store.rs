@@ -24,7 +24,8 @@ pub trait Store: Send + Sync {
     fn take(&self, topic: &str) -> Arc<dyn Ingress>;
     /// The topic, its channels or their pauses have changed.
     fn changed(&self, topic: &str);
-    /// A channel was emptied; with `None`, what the topic has for no channel yet.
+    /// A channel is to be emptied, what this node has of it included ([`Channel::clear`]); with `None`, what the topic has
+    /// for no channel yet.
     fn emptied(&self, topic: &str, channel: Option<&str>);
     /// Waits until all that was told of the topic so far has been done; with `channel`, only faults of that channel and of
     /// the topic itself count. Bounded in time.
@@ -64,10 +65,13 @@ impl Elsewhere {
         }
     }
 
-    pub(super) fn emptied(&self, topic: &str, channel: Option<&str>) {
-        if let Some(store) = self.of(topic) {
+    /// Tells the store, and says whether there is one that keeps the topic.
+    pub(super) fn emptied(&self, topic: &str, channel: Option<&str>) -> bool {
+        let store = self.of(topic);
+        if let Some(store) = &store {
             store.emptied(topic, channel);
         }
+        store.is_some()
     }
 }
 

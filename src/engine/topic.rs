@@ -358,7 +358,7 @@ impl Topic {
     pub fn empty(&self) {
         self.feed.write().drop_unreleased();
         self.drain_progressed();
-        self.shared.elsewhere.emptied(&self.name, None);
+        let _is_elsewhere = self.shared.elsewhere.emptied(&self.name, None);
     }
 
     /// Stops or goes on handing messages to the channels; publishing goes on.

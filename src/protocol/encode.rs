@@ -28,6 +28,12 @@ pub fn push_identify(out: &mut Vec<u8>, json: &[u8]) {
     push_body(out, json);
 }
 
+/// `AUTH` with its secret.
+pub fn push_auth(out: &mut Vec<u8>, secret: &[u8]) {
+    push_line(out, &[b"AUTH"]);
+    push_body(out, secret);
+}
+
 /// `SUB`.
 pub fn push_sub(out: &mut Vec<u8>, topic: &str, channel: &str) {
     push_line(out, &[b"SUB", topic.as_bytes(), channel.as_bytes()]);

@@ -1,25 +1,24 @@
 //! TLS for clients: from files and policies to an acceptor, and what a handshake tells of its client.
 //!
-//! The library has TLS 1.2 and 1.3. Its cryptography is ring's, named here so that no global default is needed.
+//! The library has TLS 1.2 and 1.3.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion,
-    RootCertStore, ServerConfig, ServerConnection, SignatureScheme, SupportedProtocolVersion,
+    CipherSuite, DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::common_name;
+use crate::tls;
+pub use crate::tls::TlsError;
 
 /// What is asked of clients' certificates: `--tls-client-auth-policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,22 +47,6 @@ pub struct TlsOptions {
     pub only_tls13: bool,
 }
 
-/// Why TLS cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read, or is not what it is to be.
-    #[error("{}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The parts do not fit together.
-    #[error("{0}")]
-    Setup(String),
-}
-
 /// TLS as a server offers it.
 #[derive(Clone)]
 pub struct Tls {
@@ -82,20 +65,19 @@ impl Tls {
     /// # Errors
     /// Which file or which pair of them cannot be used.
     pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
-        let chain = certificates(&options.cert)?;
-        let key = PrivateKeyDer::from_pem_file(&options.key)
-            .map_err(|error| unusable(&options.key, &error))?;
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions(options.only_tls13))
-            .map_err(|error| setup(&error))?;
+        let chain = tls::certificates(&options.cert)?;
+        let key = tls::private_key(&options.key)?;
+        let builder = ServerConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(tls::versions(options.only_tls13))
+            .map_err(|error| TlsError::Setup(error.to_string()))?;
         let builder = match options.client_auth {
             ClientAuth::None => builder.with_no_client_auth(),
             ClientAuth::Require => builder.with_client_cert_verifier(Arc::new(AnyCertificate {
-                algorithms: provider().signature_verification_algorithms,
+                algorithms: tls::provider().signature_verification_algorithms,
             })),
             ClientAuth::RequireVerify => {
-                let roots = Arc::new(roots(options.root_ca_file.as_deref())?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                let roots = Arc::new(tls::roots(options.root_ca_file.as_deref())?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, tls::provider())
                     .build()
                     .map_err(|error| TlsError::Setup(error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
@@ -110,7 +92,7 @@ impl Tls {
         })?;
         // nsqd reads this file whatever the policy, and does not start if it cannot.
         if let Some(path) = &options.root_ca_file {
-            certificates(path)?;
+            tls::certificates(path)?;
         }
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
@@ -120,65 +102,6 @@ impl Tls {
     pub const fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
-}
-
-/// TLS towards a server whose certificate `root_ca_file` (or the system's authorities) stand for. May block.
-///
-/// # Errors
-/// The file cannot be used.
-pub(super) fn client_config(
-    root_ca_file: Option<&Path>,
-    only_tls13: bool,
-) -> Result<ClientConfig, TlsError> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions(only_tls13))
-        .map_err(|error| setup(&error))?
-        .with_root_certificates(roots(root_ca_file)?)
-        .with_no_client_auth();
-    Ok(config)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-fn versions(only_tls13: bool) -> &'static [&'static SupportedProtocolVersion] {
-    static ONLY: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
-    if only_tls13 { &ONLY } else { rustls::ALL_VERSIONS }
-}
-
-fn setup(error: &Error) -> TlsError {
-    TlsError::Setup(error.to_string())
-}
-
-fn unusable(path: &Path, reason: &impl ToString) -> TlsError {
-    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match all {
-        Ok(all) if all.is_empty() => Err(unusable(path, &"there is no certificate in this file")),
-        Ok(all) => Ok(all),
-        Err(error) => Err(unusable(path, &error)),
-    }
-}
-
-fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = file else {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
-        }
-        // Systems carry some that the library does not understand.
-        roots.add_parsable_certificates(found.certs);
-        return Ok(roots);
-    };
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| unusable(path, &error))?;
-    }
-    Ok(roots)
 }
 
 /// Takes any certificate; the client proves that it has the key.
@@ -290,7 +213,5 @@ mod tests {
         };
         let error = Tls::load(&options).unwrap_err().to_string();
         assert!(error.starts_with("/none/cert.pem: "), "{error}");
-        let error = client_config(Some(Path::new("/dev/null")), false).unwrap_err().to_string();
-        assert_eq!(error, "/dev/null: there is no certificate in this file");
     }
 }

@@ -2,7 +2,7 @@
 
 /// Modules by level; the ground is 0. An arrow points down, or is written in [`ARROWS`] and [`SIDEWAYS`].
 pub(crate) const LEVELS: &[&[&str]] = &[
-    &["protocol", "storage", "names", "clock", "metrics", "task"],
+    &["protocol", "storage", "names", "clock", "metrics", "task", "stream", "tls"],
     &["engine", "limit"],
     &["server", "client"],
     &["bridge", "lookup", "registry"],
@@ -20,6 +20,9 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &["names", "clock"]),
     ("task", &["names", "clock"]),
+    // What both sides of a connection are made of: they know bytes and files.
+    ("stream", &[]),
+    ("tls", &[]),
     // Neither sockets nor frames: the engine's words are its own.
     ("engine", &["storage", "names", "clock", "metrics", "task"]),
     ("limit", &["names", "clock", "metrics"]),
@@ -27,10 +30,13 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("engine::channel::gate", &["limit"]),
     ("engine::policy", &["limit"]),
     // Not the engine: the utilities are not to link a broker's insides.
-    ("client", &["protocol", "names", "clock", "metrics", "task"]),
+    ("client", &["protocol", "names", "clock", "metrics", "task", "stream", "tls"]),
     // Not the bridge: a route reaches the server as a trait object that main hands in.
-    ("server", &["protocol", "engine", "limit", "names", "clock", "metrics", "task"]),
-    ("bridge", &["engine", "client", "limit", "names", "clock", "metrics", "task"]),
+    (
+        "server",
+        &["protocol", "engine", "limit", "names", "clock", "metrics", "task", "stream", "tls"],
+    ),
+    ("bridge", &["engine", "client", "limit", "names", "clock", "metrics", "task", "tls"]),
     ("lookup", &["protocol", "names", "clock", "metrics", "task"]),
     // The node's side of nsqlookupd hears of new topics and channels.
     ("lookup::peer", &["engine"]),
@@ -80,6 +86,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "storage",
             "names",
             "clock",
+            "tls",
         ],
     ),
     (

@@ -6,13 +6,13 @@ use super::nsq_clients;
 use crate::support::drivers::{Driver, Library, pika};
 use crate::support::http;
 use crate::support::leveret::{Leveret, Plan};
-use crate::support::nsq::Client;
+use crate::support::nsq::{Client, Frame};
 use crate::support::rabbit::Rabbit;
 use crate::support::stats::{self, await_counts, await_depth};
 use crate::support::wait::until_true;
 
 /// A gateway all of whose topics live at this broker; `row` is added to what it says of them.
-fn plan(uri: &str, row: &str) -> Plan {
+pub(crate) fn plan(uri: &str, row: &str) -> Plan {
     Leveret::serve(&format!(
         "nsqd:\n  tcp_address: 127.0.0.1:0\n  http_address: 127.0.0.1:0\n  data_path: '{{dir}}'\n  msg_timeout: 1s\n\
          brokers:\n  default:\n    uri: \"{uri}\"\n    heartbeat: 2s\n\
@@ -44,7 +44,7 @@ impl Site {
         pika(&self.uri, what)
     }
 
-    /// Queues of the virtual host, each with its kind and the messages in it, in order.
+    /// Queues of topics and channels, each with its kind, in order.
     fn queues(&self) -> Vec<String> {
         let vhost = self.uri.rsplit('/').next().unwrap();
         let what = ["--quiet", "list_queues", "-p", vhost, "--no-table-headers", "name", "type"];
@@ -53,7 +53,8 @@ impl Site {
             .ctl(&what)
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .filter(|line| !line.is_empty())
+            // Publishes with a delay have queues of their own.
+            .filter(|line| line.starts_with("nsq"))
             .collect();
         lines.sort();
         lines
@@ -134,6 +135,7 @@ fn depth_and_in_flight_are_the_brokers_and_ours() {
     await_counts(site.server.http(), "t", "c", [18, 2, 0]);
     consumer.fin(&one);
     consumer.fin(&two);
+    await_counts(site.server.http(), "t", "c", [16, 2, 0]);
     drop(consumer);
     await_counts(site.server.http(), "t", "c", [18, 0, 0]);
 }
@@ -381,4 +383,75 @@ fn gnsq() {
 #[test]
 fn nsqjs() {
     nsq_clients::works_at(Library::Nsqjs, &Site::start("  queue: { type: classic }\n").server);
+}
+
+/// Whatever RDY is set to, and however often: each message comes once.
+#[test]
+fn the_prefetch_follows_rdy_and_loses_nothing() {
+    let site = Site::start("  prefetch: 100\n");
+    let mut consumer = Client::subscribed(site.server.tcp(), "t", "c", 0);
+    let mut producer = Client::connect(site.server.tcp());
+    let bodies: Vec<String> = (0..600).map(|n| format!("{n:03}")).collect();
+    for some in bodies.chunks(100) {
+        let some: Vec<&[u8]> = some.iter().map(|body| body.as_bytes()).collect();
+        producer.publish_many("t", &some);
+    }
+    await_counts(site.server.http(), "t", "c", [600, 0, 0]);
+    assert_eq!(consumer.message_within(Duration::from_millis(200)), None);
+    consumer.rdy(1);
+    let first = consumer.message();
+    // Others may have all but what one consumer with RDY 1 is about to want.
+    let other = site.another("");
+    let mut there = Client::subscribed(other.tcp(), "t", "c", 600);
+    let mut seen: Vec<String> = Vec::new();
+    while seen.len() < 590 {
+        let message = there.message();
+        there.fin(&message);
+        seen.push(message.text());
+    }
+    consumer.fin(&first);
+    seen.push(first.text());
+    drop(there);
+    drop(other);
+    for ready in [0, 5, 1, 50, 0, 2, 0, 40, 3, 2, 1, 80].into_iter().cycle() {
+        consumer.rdy(ready);
+        while let Some(message) = consumer.message_within(Duration::from_millis(30)) {
+            consumer.fin(&message);
+            if !seen.contains(&message.text()) {
+                seen.push(message.text());
+            }
+        }
+        if seen.len() == 600 {
+            break;
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, bodies);
+    await_counts(site.server.http(), "t", "c", [0, 0, 0]);
+}
+
+#[test]
+fn a_publish_that_the_broker_refuses_is_an_error_with_its_reason() {
+    let site = Site::start("");
+    let mut consumer = Client::subscribed(site.server.tcp(), "t", "c", 0);
+    consumer.rdy(0);
+    let vhost = site.uri.rsplit('/').next().unwrap();
+    let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    site.rabbit.ctl(&["set_policy", "-p", vhost, "full", "^nsq.t:c$", policy]);
+    let mut refused = None;
+    // A policy takes effect in its own time.
+    until_true("a publish is refused", || {
+        let mut producer = Client::connect(site.server.tcp());
+        producer.command_with("PUB t", b"x");
+        refused = match producer.frame() {
+            Some(Frame::Error(error)) => Some(error),
+            _ => None,
+        };
+        refused.is_some()
+    });
+    let refused = refused.unwrap();
+    assert!(
+        refused.starts_with("E_PUB_FAILED PUB failed") && refused.contains("could not take it"),
+        "{refused}"
+    );
 }

@@ -5,6 +5,7 @@
 //! | [`leveret`] | the binary under test (or a real nsqd, for conformance) as a process |
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
+//! | [`nsqds`] | several nsqds, and a node with routes between them |
 //! | [`secure`] | certificates, and connections in TLS or packed |
 //! | [`authd`] | an auth server that a test owns |
 //! | [`http`] | one HTTP request at a time |
@@ -21,6 +22,7 @@ pub(crate) mod drivers;
 pub(crate) mod http;
 pub(crate) mod leveret;
 pub(crate) mod nsq;
+pub(crate) mod nsqds;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
 pub(crate) mod secure;

@@ -81,6 +81,15 @@ impl Site {
         self.drain(queue, count)
     }
 
+    /// As [`Site::drain_when_there`], once so many messages are in the queue.
+    pub(crate) fn drain_when_there_and_full(&self, queue: &str, count: usize) -> Vec<Value> {
+        wait::until_true(&format!("{count} messages in {queue}"), || {
+            self.pika(&["length", "--queue", queue]).outcome().success
+                && self.length(queue) == count as u64
+        });
+        self.drain(queue, count)
+    }
+
     /// What the node says of a route.
     pub(crate) fn route(&self, name: &str) -> Value {
         route(&self.server, name)

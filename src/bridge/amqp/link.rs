@@ -17,8 +17,7 @@ use super::errors;
 use super::socket::Plug;
 use crate::bridge::broker::{BrokerOptions, Host, Turns};
 use crate::bridge::status::Status;
-use crate::bridge::timing::jittered;
-use crate::clock;
+use crate::clock::{self, jittered};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
 
 /// First delay after a network fault, and the longest.
@@ -98,20 +97,6 @@ impl Link {
     /// Follows the link's state. [`Link::trouble`] says what it comes to.
     pub(super) fn watch_state(&self) -> watch::Receiver<(State, i64)> {
         self.state.subscribe()
-    }
-
-    /// Waits until the link is up.
-    pub(super) async fn up(&self) -> Up {
-        let mut state = self.state.subscribe();
-        loop {
-            if let State::Up { up, .. } = &state.borrow_and_update().0 {
-                return up.clone();
-            }
-            if state.changed().await.is_err() {
-                // The sender is the link's: it cannot be gone while the link is borrowed.
-                std::future::pending::<()>().await;
-            }
-        }
     }
 
     /// Waits until this life of the link has ended.

@@ -96,7 +96,9 @@ fn message_of(arrival: &Arrival) -> Message {
         ticket: None,
         dead: None,
         placed: Placed::Nowhere,
+        is_excess: false,
         put_off: None,
+        due: None,
     }
 }
 
@@ -130,7 +132,9 @@ impl Upstream for Held {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
+                due: None,
             };
             if !self.put_off(message, now.saturating_add(delay)) {
                 tracing::debug!(route = %self.status.name, "held here: too many are being put off");

@@ -36,6 +36,9 @@ impl Misfits {
     }
 }
 
+/// Why a message without a body is none of NSQ.
+pub(super) const EMPTY: &str = "without a body it cannot be an NSQ message";
+
 /// Why a body of `size` bytes is no NSQ message.
 pub(super) fn why(size: u64, max: u64) -> String {
     format!("of {size} bytes cannot be an NSQ message of 1 to {max} bytes")

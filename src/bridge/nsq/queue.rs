@@ -153,7 +153,9 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
+                due: None,
             }
         })
         .collect()

@@ -1,19 +1,20 @@
 //! Sink that is a topic of this node: a message has arrived once the topic has it, written down if the node writes
 //! anything down.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::misfits;
+use super::topics::topic_of;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
 use crate::bridge::route::Window;
 use crate::bridge::status::Status;
 use crate::bridge::transform::Template;
 use crate::engine::policy::Durability;
 use crate::engine::{self, Accepted, Engine, Mark, PublishError, Signal, Ticket};
-use crate::names;
 
 /// What says that messages have arrived.
 enum Answer {
@@ -136,21 +137,7 @@ impl TopicSink {
             let kind = if size == 0 { RefusalKind::Invalid } else { RefusalKind::TooLarge };
             return Err(Refusal::new(kind, misfits::why(size, self.max_msg_size)));
         }
-        if let Some(topic) = self.topic.constant() {
-            return Ok(topic.to_owned());
-        }
-        let id = message.id.to_string();
-        let view = message.view(&self.from, &id);
-        let topic = self.topic.render(&view);
-        let topic =
-            topic.map_err(|error| Refusal::new(RefusalKind::Transform, error.to_string()))?;
-        if names::is_valid_name(topic.as_bytes()) {
-            return Ok(topic.into_owned());
-        }
-        let reason = format!(
-            "\"{topic}\" is not a topic's name: 1 to 64 of the characters . a-z A-Z 0-9 _ -"
-        );
-        Err(Refusal::new(RefusalKind::Transform, reason))
+        topic_of(&self.topic, &self.from, message).map(Cow::into_owned)
     }
 
     fn wait_for(messages: Vec<Message>, answer: Answer, open: &mut Open) {

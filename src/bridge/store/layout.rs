@@ -100,6 +100,7 @@ pub(super) fn publishing(topic: &str, options: &StoreOptions, is_paused: bool) -
         topic: topic.to_owned(),
         to: Target::Amqp(target(&exchange, topic, options)?),
         publish: options.publish,
+        defer: true,
     };
     Some(route(names::flow(topic, None), Mode::Direct, flow))
 }

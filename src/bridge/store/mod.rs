@@ -17,3 +17,8 @@ mod layout;
 mod names;
 pub mod options;
 mod tending;
+
+/// Whether it is a flow of a store: no route of a file has such a name.
+pub(super) fn is_stores(route: &super::route::Route) -> bool {
+    route.name.contains(names::SEPARATOR)
+}

@@ -3,7 +3,7 @@
 /// Before every name.
 const PREFIX: &str = "nsq.";
 /// Between a topic and a channel.
-const SEPARATOR: char = ':';
+pub(super) const SEPARATOR: char = ':';
 
 /// The exchange that brings messages without a channel to their topics' own queues.
 pub(super) const BACKLOG: &str = "nsq:backlog";

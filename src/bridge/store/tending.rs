@@ -19,7 +19,7 @@ use crate::bridge::deferred;
 use crate::bridge::route::Route;
 use crate::bridge::running::Running;
 use crate::bridge::sinks::Shared;
-use crate::bridge::timing::jittered;
+use crate::clock::jittered;
 use crate::engine::{Channel, Topic};
 use crate::names::is_ephemeral;
 
@@ -108,7 +108,7 @@ impl Tending {
     fn publish_to(&mut self, is_paused: bool) -> Option<Running> {
         let route = layout::publishing(&self.entry.topic, self.options(), is_paused)?;
         let flow = self.start(&route);
-        self.entry.front.lead_to(flow.producers());
+        self.entry.front.lead_to(flow.producers.clone());
         self.is_paused = is_paused;
         self.publishing.replace(flow)
     }
@@ -336,6 +336,7 @@ impl Tending {
         }
         let Some(channel) = topic.find_channel(name) else { return Ok(()) };
         let purged = desk.purge(&names::queue(&self.entry.topic, name)).await;
+        channel.clear();
         channel.set_elsewhere(0);
         self.feed(&channel, name.to_owned());
         purged

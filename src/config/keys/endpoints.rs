@@ -95,6 +95,9 @@ pub(in crate::config) const SHARE: &Keys = &Keys::new(
 pub(in crate::config) const NSQ: &Keys = &Keys::new(
     "nsq",
     &[
+        key("auth_secret", TEXT, "none", "what AUTH says, if the nsqds ask for it").flows(OTHERS),
+        key("auth_secret_file", PATH, "", "a file that holds it, in place of `auth_secret`")
+            .flows(OTHERS),
         key(
             "channel",
             CHANNEL_NAME,
@@ -104,11 +107,100 @@ pub(in crate::config) const NSQ: &Keys = &Keys::new(
              needed. Elsewhere it is refused: a direct route takes what producers send to the \
              topic, and a topic is written to with all its channels",
         ),
+        key(
+            "compression",
+            Kind::Choice(&["none", "snappy", "deflate"]),
+            "`none`",
+            "the compression that is asked for; a nsqd that does not have it is not used",
+        )
+        .flows(OTHERS),
+        key(
+            "heartbeat",
+            Kind::Duration(SECOND, Duration::from_secs(60)),
+            "`10s`",
+            "how often a nsqd is to be heard of; after twice this in silence the connection counts as lost",
+        )
+        .flows(OTHERS),
+        key(
+            "lookupd",
+            Kind::List("list of host:port or URLs", &TEXT),
+            "none",
+            "the HTTP addresses of nsqlookupds: the end is not this node but the nsqds that they \
+             know. Read from: those that have the topic. Written to: all",
+        ),
+        key(
+            "lookupd_interval",
+            Kind::Duration(SECOND, HOUR),
+            "`1m`",
+            "between two questions to nsqlookupds, with some jitter; a lost connection asks at once",
+        )
+        .flows(OTHERS),
+        key(
+            "max_backoff",
+            Kind::Duration(Duration::ZERO, HOUR),
+            "`2m`",
+            "the longest backoff of the consumer, see [other nsqds](#other-nsqds); `0` for none",
+        )
+        .flows(OTHERS_FROM),
+        key(
+            "max_in_flight",
+            Kind::Integer(1, 100_000),
+            "`1000`",
+            "messages that may be out together, over all nsqds",
+        )
+        .flows(OTHERS_FROM),
+        key(
+            "msg_timeout",
+            Kind::Duration(SECOND, Duration::from_secs(900)),
+            "the nsqd's",
+            "how long a message may be out untouched before its nsqd delivers it again. The route \
+             touches what it has at half of this",
+        )
+        .flows(OTHERS_FROM),
+        key(
+            "nsqd",
+            Kind::List("list of host:port", &ADDRESS),
+            "none",
+            "the TCP addresses of nsqds: the end is not this node but these. May be given together \
+             with `lookupd`",
+        ),
+        key(
+            "tls",
+            Kind::Mapping(NSQ_TLS),
+            "no TLS",
+            "has connections in TLS; `{}` by the system's authorities. See [nsq.tls](#nsqtls)",
+        )
+        .flows(OTHERS),
         needed(
             "topic",
             TOPIC_NAME_OR_TEMPLATE,
             "the topic; where a route writes to it, it may be a [template](#templates)",
         ),
+    ],
+);
+
+const OTHERS: &str = "other nsqds";
+const OTHERS_FROM: &str = "from other nsqds";
+
+/// `nsq.tls`.
+pub(in crate::config) const NSQ_TLS: &Keys = &Keys::new(
+    "nsq.tls",
+    &[
+        key(
+            "ca_file",
+            PATH,
+            "the system's",
+            "the authorities that stand for the nsqds' certificates",
+        ),
+        key(
+            "cert_file",
+            PATH,
+            "none",
+            "our own certificate, and those that lead to its authority; with `key_file`",
+        ),
+        key("insecure", Kind::Boolean, "`false`", "whether any certificate will do"),
+        key("key_file", PATH, "none", "its key"),
+        key("server_name", SHORT_TEXT, "the host", "the name that the certificates are for"),
     ],
 );
 

@@ -65,18 +65,18 @@ pub(in crate::config) const TOPIC: &Keys = &Keys::new(
         ),
         key("max_bytes", BYTES, "`0`", "the same in bytes of bodies"),
         key(
-            "max_messages",
-            MESSAGES,
-            "`0`",
-            "the most messages that may wait in the topic's own queue, and in each channel; 0 is \
-             no bound",
-        ),
-        key(
             "max_hold",
             Kind::Duration(SECOND, Duration::from_secs(25 * 60)),
             "`10m`",
             "with `store: rabbitmq`: how long a message that a consumer has put off is held by this \
              node at most; for a longer time it is put off at the broker",
+        ),
+        key(
+            "max_messages",
+            MESSAGES,
+            "`0`",
+            "the most messages that may wait in the topic's own queue, and in each channel; 0 is \
+             no bound",
         ),
         key(
             "on_full",

@@ -13,7 +13,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::answer::Answer;
-use crate::server::tls::{TlsError, client_config};
+use crate::tls::{TlsError, client_config};
 
 /// What nsqd's own HTTP clients say.
 const NSQ: &str = "application/vnd.nsq; version=1.0";

@@ -106,7 +106,7 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// A socket under TLS. What came early is read first; until the handshake is done there is a deadline.
-pub(super) struct Socket<S> {
+pub(in crate::server) struct Socket<S> {
     io: S,
     early: BytesMut,
     deadline: Option<Pin<Box<Sleep>>>,

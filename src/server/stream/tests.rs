@@ -9,7 +9,9 @@ use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::clock;
-use crate::server::tls::{ClientAuth, TlsOptions, client_config};
+use crate::server::tls::{ClientAuth, TlsOptions};
+use crate::stream::{Packing, Unpacked};
+use crate::tls::client_config;
 
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -23,7 +23,7 @@ const KEEP: usize = 64 * 1024;
 
 /// What a look at the bytes that have come gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unpacked {
+pub enum Unpacked {
     /// So many bytes, not 0.
     Bytes(usize),
     /// Nothing before more has come.
@@ -33,7 +33,7 @@ pub(super) enum Unpacked {
 }
 
 /// See the module's description.
-pub(super) struct Packing {
+pub struct Packing {
     codec: Codec,
     incoming: BytesMut,
     outgoing: Vec<u8>,
@@ -48,7 +48,7 @@ enum Codec {
 
 impl Packing {
     /// `early` is what has come already.
-    pub(super) fn new(kind: PackingKind, early: BytesMut) -> Self {
+    pub fn new(kind: PackingKind, early: BytesMut) -> Self {
         let codec = match kind {
             PackingKind::Snappy => Codec::Snappy(Box::default()),
             PackingKind::Deflate(level) => Codec::Deflate(Deflate::new(level)),
@@ -57,7 +57,7 @@ impl Packing {
     }
 
     /// Where packed bytes go that come.
-    pub(super) const fn incoming(&mut self) -> &mut BytesMut {
+    pub const fn incoming(&mut self) -> &mut BytesMut {
         &mut self.incoming
     }
 
@@ -65,7 +65,7 @@ impl Packing {
     ///
     /// # Errors
     /// What has come is not packed this way.
-    pub(super) fn unpack(&mut self, input: &mut BytesMut) -> io::Result<Unpacked> {
+    pub fn unpack(&mut self, input: &mut BytesMut) -> io::Result<Unpacked> {
         let unpacked = match &mut self.codec {
             Codec::Snappy(snappy) => snappy.unpack(&mut self.incoming, input),
             Codec::Deflate(deflate) => deflate.unpack(&mut self.incoming, input),
@@ -80,7 +80,7 @@ impl Packing {
     ///
     /// # Errors
     /// None that a codec has in practice.
-    pub(super) fn pack(&mut self, output: &[u8]) -> io::Result<usize> {
+    pub fn pack(&mut self, output: &[u8]) -> io::Result<usize> {
         let block = output.get(..PACKED_AT_ONCE).unwrap_or(output);
         match &mut self.codec {
             Codec::Snappy(snappy) => snappy.pack(block, &mut self.outgoing),
@@ -91,12 +91,15 @@ impl Packing {
 
     /// What is packed and not written.
     #[cfg(test)]
-    pub(super) fn packed(&self) -> &[u8] {
+    pub(crate) fn packed(&self) -> &[u8] {
         self.outgoing.get(self.sent..).unwrap_or_default()
     }
 
     /// Writes everything that is packed.
-    pub(super) fn poll_send(
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_send(
         &mut self,
         wire: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
