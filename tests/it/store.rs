@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::nsq_clients;
+use super::{nsq_basics, nsq_clients};
 use crate::support::drivers::{Driver, Library, pika};
 use crate::support::http;
 use crate::support::leveret::{Leveret, Plan};
@@ -13,8 +13,13 @@ use crate::support::wait::until_true;
 
 /// A gateway all of whose topics live at this broker; `row` is added to what it says of them.
 pub(crate) fn plan(uri: &str, row: &str) -> Plan {
+    plan_with(uri, "1m", row)
+}
+
+/// As [`plan`], where messages time out so soon.
+fn plan_with(uri: &str, msg_timeout: &str, row: &str) -> Plan {
     Leveret::serve(&format!(
-        "nsqd:\n  tcp_address: 127.0.0.1:0\n  http_address: 127.0.0.1:0\n  data_path: '{{dir}}'\n  msg_timeout: 1s\n\
+        "nsqd:\n  tcp_address: 127.0.0.1:0\n  http_address: 127.0.0.1:0\n  data_path: '{{dir}}'\n  msg_timeout: {msg_timeout}\n\
          brokers:\n  default:\n    uri: \"{uri}\"\n    heartbeat: 2s\n\
          topics:\n- match: '*'\n  store: rabbitmq\n{row}"
     ))
@@ -29,9 +34,14 @@ struct Site {
 
 impl Site {
     fn start(row: &str) -> Self {
+        Self::start_with("1m", row)
+    }
+
+    /// Messages time out so soon.
+    fn start_with(msg_timeout: &str, row: &str) -> Self {
         let rabbit = Rabbit::shared();
         let uri = rabbit.vhost();
-        let server = plan(&uri, row).start();
+        let server = plan_with(&uri, msg_timeout, row).start();
         Self { rabbit, uri, server }
     }
 
@@ -295,7 +305,7 @@ fn two_gateways_serve_one_topic() {
 
 #[test]
 fn delays_touch_and_timeouts_are_nsqs() {
-    let site = Site::start("  max_hold: 1s\n");
+    let site = Site::start_with("1s", "  max_hold: 1s\n");
     let mut client = Client::subscribed(site.server.tcp(), "t", "c", 10);
     let mut other = Client::subscribed(site.server.tcp(), "t", "d", 10);
     let began = Instant::now();
@@ -372,17 +382,20 @@ fn a_broker_that_refuses_or_is_away_is_an_error_with_its_words() {
 
 #[test]
 fn pynsq() {
-    nsq_clients::works_at(Library::Pynsq, &Site::start("").server);
+    nsq_clients::works_at(Library::Pynsq, &Site::start_with("1s", "").server);
 }
 
 #[test]
 fn gnsq() {
-    nsq_clients::works_at(Library::Gnsq, &Site::start("").server);
+    nsq_clients::works_at(Library::Gnsq, &Site::start_with("1s", "").server);
 }
 
 #[test]
 fn nsqjs() {
-    nsq_clients::works_at(Library::Nsqjs, &Site::start("  queue: { type: classic }\n").server);
+    nsq_clients::works_at(
+        Library::Nsqjs,
+        &Site::start_with("1s", "  queue: { type: classic }\n").server,
+    );
 }
 
 /// Whatever RDY is set to, and however often: each message comes once.
@@ -454,4 +467,12 @@ fn a_publish_that_the_broker_refuses_is_an_error_with_its_reason() {
         refused.starts_with("E_PUB_FAILED PUB failed") && refused.contains("could not take it"),
         "{refused}"
     );
+}
+
+#[test]
+fn nsqs_main_verbs_do_what_they_do_on_a_local_topic() {
+    let site = Site::start_with("500ms", "");
+    nsq_basics::pub_to_fin(&site.server);
+    nsq_basics::requeued(&site.server);
+    nsq_basics::times_out(&site.server);
 }

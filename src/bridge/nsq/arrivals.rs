@@ -29,6 +29,8 @@ use crate::names::MessageId;
 
 /// Deliveries that one consumer is worth at least.
 const LEVEL_MIN: u64 = 4;
+/// How long messages are kept for consumers that are not ready.
+const UNREADY_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether consumers still hold something.
 const HELD_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -196,7 +198,12 @@ impl Feeder {
             return Progress::Resized;
         }
         let (is_off, is_busy) = (self.level == 0, self.is_busy());
+        let is_running = *phase.borrow() == Phase::Running;
         let let_go = async {
+            if is_running {
+                // Clients say RDY 0 for a moment when they back off. What is given back counts as delivered once more.
+                sleep(UNREADY_MAX).await;
+            }
             // A message that times out tells nobody.
             while channel.counts().in_flight > 0 {
                 sleep(HELD_INTERVAL).await;
