@@ -8,6 +8,7 @@ mod ending;
 pub mod export;
 mod import;
 mod options;
+mod routes;
 mod secure;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
 use doors::Doors;
 use options::Resolved;
+use routes::{Control, RouteKeeper};
 use secure::Security;
 
 /// nsqd's default time between heartbeats.
@@ -193,15 +195,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let hostname = hostname();
     let resolved = resolve(nsqd, &hostname, &doors)?;
     greet(&plan, &resolved);
-    let options = engine::Options {
-        node_id: resolved.node_id,
-        mem_queue_size: nsqd.mem_queue_size,
-        max_msg_timeout: nsqd.max_msg_timeout,
-        policies: Arc::new(policies(&plan.config)),
-        durability: nsqd.durability,
-        latency: nsqd.e2e_processing_latency.clone(),
-    };
-    let engine = open(options, nsqd, kept.as_deref())?;
+    let engine = open(engine_options(&plan, &resolved), nsqd, kept.as_deref())?;
     engine.declare()?;
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
@@ -212,11 +206,14 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
         spawn("metadata", keep_metadata(kept, engine, stop))
     });
+    let keeper = RouteKeeper::new(Arc::clone(&bridge), plan.config.clone());
+    let watching = spawn("bridges", Arc::clone(&keeper).watch(stop.subscribe()));
     let mut serving = Vec::new();
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
         context.routes = Arc::clone(&bridge) as Arc<dyn RoutesView>;
+        context.control = Some(Arc::new(Control(Arc::clone(&keeper))));
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
         context.options = Arc::new(live_options(&plan, &resolved, logging));
@@ -235,8 +232,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let listening = server::serve(tcp, workers, Arc::clone(&engine), options, stop.subscribe());
     let clients = spawn("tcp", listening);
 
-    ending::until_end(&engine, &mut signals, nsqd.drain_timeout).await;
+    ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &keeper).await;
     stop.send_replace(true);
+    report("bridges", watching.await);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
     for http in serving {
@@ -255,6 +253,18 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn engine_options(plan: &Plan, resolved: &Resolved) -> engine::Options {
+    let nsqd = &plan.config.nsqd;
+    engine::Options {
+        node_id: resolved.node_id,
+        mem_queue_size: nsqd.mem_queue_size,
+        max_msg_timeout: nsqd.max_msg_timeout,
+        policies: Arc::new(policies(&plan.config)),
+        durability: nsqd.durability,
+        latency: nsqd.e2e_processing_latency.clone(),
+    }
 }
 
 /// Says what starts, and what was noted before there was a log.

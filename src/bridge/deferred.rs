@@ -1,18 +1,17 @@
 //! Publishes with a delay (DPUB) to a topic whose publishes go to a broker.
 //!
 //! The producer has its OK when the broker has the message on a [ladder](super::delay) of queues. From there it comes to
-//! the queue `leveret.due.ROUTE.TOPIC`, which a flow of its own brings to the route's target. Neither is there before the first
-//! such publish; one that an earlier run has left behind is found at start.
+//! the queue `leveret.due.ROUTE.TOPIC`, which a flow of its own brings to the route's target.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::amqp::link::Role;
-use super::amqp::probe;
+use super::amqp::source::QueueSource;
 use super::delay::Ladder;
-use super::message::{Provenance, Settle};
-use super::phase::{self, Phase};
+use super::message::{Message, Outcome, Provenance, Settle};
+use super::phase::Phase;
 use super::route::{
     AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, PublishOptions, Retry, Route, Source,
     Target,
@@ -93,34 +92,14 @@ impl Deferral {
         &self.queue
     }
 
-    /// Brings due messages on: from the first publish that is put off, or at once if the queue is there already. Ends when
-    /// the route stops.
+    /// Brings due messages on until the route stops.
     pub(super) async fn run(
         self,
         of: Route,
         shared: Arc<Shared>,
         status: Arc<Status>,
-        mut wanted: watch::Receiver<bool>,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let Some(link) = shared.links.link(&self.broker, Role::Publish) else { return };
-        let mut stop = phase.clone();
-        let is_needed = async {
-            tokio::select! {
-                needed = wanted.wait_for(|wanted| *wanted) => needed.is_ok(),
-                there = probe::has_queue(&link, &self.queue) => there,
-            }
-        };
-        let is_needed = tokio::select! {
-            () = phase::stopping(&mut stop) => return,
-            is_needed = is_needed => is_needed,
-        };
-        if !is_needed {
-            tokio::select! {
-                () = phase::stopping(&mut stop) => return,
-                needed = wanted.wait_for(|wanted| *wanted) => if needed.is_err() { return },
-            }
-        }
         let running = Running::start_for(&self.route, &shared, status, of);
         loop {
             let now = *phase.borrow_and_update();
@@ -133,7 +112,7 @@ impl Deferral {
             }
         }
         // As long as the route itself is given.
-        running.stop(std::time::Duration::MAX).await;
+        running.stop(Duration::MAX).await;
     }
 }
 
@@ -151,10 +130,10 @@ pub(super) fn provenance(topic: &str, route: &Route) -> Provenance {
 }
 
 /// Settles what is put off once more at the queue that it came from.
-pub(super) struct Onward(pub(super) Arc<super::amqp::source::QueueSource>, pub(super) Arc<Status>);
+pub(super) struct Onward(pub(super) Arc<QueueSource>, pub(super) Arc<Status>);
 
 impl Settle for Onward {
-    fn settle(&self, outcomes: Vec<(super::message::Message, super::message::Outcome)>) {
+    fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
         self.0.put_off(outcomes, &self.1);
     }
 }

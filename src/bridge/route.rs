@@ -40,6 +40,8 @@ pub enum Flow {
         to: Target,
         /// How the target's answers are waited for.
         publish: PublishOptions,
+        /// Whether publishes with a delay (DPUB) are put off at the target's broker; they are refused else.
+        defer: bool,
     },
     /// A queue appears as a channel: a consumer's FIN is the broker's ack.
     Channel {

@@ -83,7 +83,9 @@ impl Running {
             due_of,
         };
         let started = match &route.flow {
-            Flow::Ingress { topic, to, publish } => running.ingress(topic, to, *publish),
+            Flow::Ingress { topic, to, publish, defer } => {
+                running.ingress(topic, to, *publish, *defer)
+            }
             Flow::Channel { from, to, max_hold } => running.channel(from, to, *max_hold),
             Flow::Move(moving) => running.moving(moving),
         };
@@ -121,7 +123,13 @@ impl Running {
         sinks.make(target, options)
     }
 
-    fn ingress(&mut self, topic: &str, to: &Target, publish: PublishOptions) -> Option<()> {
+    fn ingress(
+        &mut self,
+        topic: &str,
+        to: &Target,
+        publish: PublishOptions,
+        defer: bool,
+    ) -> Option<()> {
         let (limiter, rates) = self.limiter().unzip();
         let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
         let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
@@ -154,18 +162,26 @@ impl Running {
         self.tasks.spawn(runner.run());
         let expiring = Arc::clone(&producers);
         self.expiry.spawn(async move { expiring.expire().await });
-        self.defer(topic, to, publish, &producers);
+        if defer {
+            self.defer(topic, to, publish, &producers)?;
+        }
         let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
         self.shared.engine.set_ingress(topic, Some(ingress));
         self.producers = Some(producers);
         Some(())
     }
 
-    /// Lets producers publish with a delay, if the target is at a broker.
-    fn defer(&mut self, topic: &str, to: &Target, publish: PublishOptions, by: &Arc<Producers>) {
-        let Some(deferral) = Deferral::of(&self.route, topic, to) else { return };
-        let Some(target) = deferral.target() else { return };
-        let wanted = watch::Sender::new(false);
+    /// Lets producers publish with a delay.
+    fn defer(
+        &mut self,
+        topic: &str,
+        to: &Target,
+        publish: PublishOptions,
+        by: &Arc<Producers>,
+    ) -> Option<()> {
+        let deferral = Deferral::of(&self.route, topic, to)?;
+        let target = deferral.target()?;
+        let wanted = watch::Sender::new(true);
         let options = SinkOptions {
             from: deferred::provenance(topic, &self.route),
             publish,
@@ -178,18 +194,17 @@ impl Running {
             tasks: &mut self.tasks,
             used: &mut self.used,
         };
-        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe());
-        let Some(ladder) = ladder else { return };
+        let ladder = sinks.ladder(target, deferral.queue(), options, wanted.subscribe())?;
         self.used.extend(self.used.first().map(|(broker, _)| (broker.clone(), Role::Consume)));
         let bringing = deferral.run(
             self.route.clone(),
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
-            wanted.subscribe(),
             self.phase.subscribe(),
         );
         self.tasks.spawn(bringing);
         by.defer_by(Defer { ladder, wanted });
+        Some(())
     }
 
     fn channel(&mut self, from: &AmqpSource, to: &NsqChannel, max_hold: Duration) -> Option<()> {

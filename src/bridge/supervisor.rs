@@ -130,6 +130,37 @@ impl Bridge {
         self.with(name, |running| running.pause(false))
     }
 
+    /// Has a route start anew: its counters at zero, and what it had stopped at coming again.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub async fn reset(&self, name: &str, limit: Duration) -> Result<(), UnknownRoute> {
+        let _changing = self.changing.acquire().await;
+        let old = {
+            let mut routes = self.routes.lock();
+            let at = routes.iter().position(|running| running.route.name == name);
+            let at = at.ok_or_else(|| UnknownRoute(name.to_owned()))?;
+            routes.remove(at)
+        };
+        let route = old.route.clone();
+        self.replace(vec![old], std::slice::from_ref(&route), limit).await;
+        Ok(())
+    }
+
+    /// The routes as they were asked for.
+    #[must_use]
+    pub fn configured(&self) -> Vec<Route> {
+        self.routes.lock().iter().map(|running| running.route.clone()).collect()
+    }
+
+    /// Messages that a route has taken and not settled.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`].
+    pub fn pending(&self, name: &str) -> Result<u64, UnknownRoute> {
+        self.with(name, |running| running.status.show().pending)
+    }
+
     fn with<T>(&self, name: &str, act: impl FnOnce(&Running) -> T) -> Result<T, UnknownRoute> {
         let routes = self.routes.lock();
         let found = routes.iter().find(|running| running.route.name == name);

@@ -78,6 +78,11 @@ impl Spot {
         Self { file: file.into(), place: None, path: String::new() }
     }
 
+    /// The file that it is in.
+    pub(super) fn file_name(&self) -> &str {
+        &self.file
+    }
+
     /// The same path at another place.
     pub(super) fn at(&self, place: Place) -> Self {
         Self { place: Some(place), ..self.clone() }

@@ -16,6 +16,7 @@ mod check;
 mod declare;
 mod endpoints;
 mod error;
+mod folder;
 mod interpolate;
 mod keys;
 mod loops;
@@ -41,6 +42,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
+pub use folder::{FolderState, route_text};
 pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 pub use schema::{SchemaOf, schema};
@@ -108,7 +110,59 @@ fn read_routes(file: &NodeFile, env: Env<'_>, report: &mut Report) -> Vec<Placed
     let (Some(folder), Some(spot)) = (&file.node.bridges, &file.bridges) else {
         return Vec::new();
     };
-    let paths = match route_files(&tidy(folder)) {
+    read_folder(folder, spot, None, env, report)
+}
+
+/// A change of one file of the folder that is not made yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The file's name within the folder.
+    pub file: &'a str,
+    /// What it is to hold; `None` if it is to go.
+    pub text: Option<&'a str>,
+}
+
+/// The routes of a folder, and what is odd about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSet {
+    /// Each with the path of the file that it stands in.
+    pub routes: Vec<(Route, PathBuf)>,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads the route files of a running node once more, as they would be with `draft`. The node's own file is not read.
+///
+/// # Errors
+/// All errors of all files; nothing is returned in part.
+pub fn load_routes(
+    node: &NodeConfig,
+    env: Env<'_>,
+    draft: Option<Draft<'_>>,
+) -> Result<RouteSet, ConfigErrors> {
+    let mut report = Report::default();
+    let mut routes = Vec::new();
+    if let Some(folder) = &node.bridges {
+        let spot = Spot::file(&folder.display().to_string());
+        routes = read_folder(folder, &spot, draft, env, &mut report);
+    }
+    validate::check(&routes, node, &mut report);
+    let warnings = report.finish()?;
+    let routes = routes
+        .into_iter()
+        .map(|placed| (placed.route, PathBuf::from(placed.name.file_name())))
+        .collect();
+    Ok(RouteSet { routes, warnings })
+}
+
+fn read_folder(
+    folder: &Path,
+    spot: &Spot,
+    draft: Option<Draft<'_>>,
+    env: Env<'_>,
+    report: &mut Report,
+) -> Vec<PlacedRoute> {
+    let mut paths = match route_files(&tidy(folder)) {
         Ok(paths) => paths,
         Err(error) => {
             let message = format!("the folder {} cannot be read: {error}", folder.display());
@@ -116,10 +170,20 @@ fn read_routes(file: &NodeFile, env: Env<'_>, report: &mut Report) -> Vec<Placed
             return Vec::new();
         }
     };
+    let drafted = draft.map(|draft| (tidy(folder).join(draft.file), draft.text));
+    if let Some((path, text)) = &drafted {
+        paths.retain(|other| other != path);
+        paths.extend(text.map(|_| path.clone()));
+        paths.sort();
+    }
     let mut routes = Vec::new();
     for path in paths {
         let spot = Spot::file(&path.display().to_string());
-        let Some(text) = read_text(&path, &spot, report) else {
+        let text = match &drafted {
+            Some((drafted, text)) if *drafted == path => text.map(str::to_owned),
+            _ => read_text(&path, &spot, report),
+        };
+        let Some(text) = text else {
             continue;
         };
         let mut own = Report::default();

@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub shutdown_timeout: Duration,
     /// The folder that route files were read from; `None` if there is none.
     pub bridges: Option<PathBuf>,
+    /// Whether a change in that folder is taken over by itself.
+    pub watch_bridges: bool,
 }
 
 impl Default for NodeConfig {
@@ -39,6 +41,7 @@ impl Default for NodeConfig {
             topics: Vec::new(),
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
+            watch_bridges: true,
         }
     }
 }

@@ -54,6 +54,8 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
         file.node.bridges = field.text(report).map(|text| base.join(text));
         file.bridges = Some(field.spot);
     }
+    let watch = section.get("watch_bridges").and_then(|field| field.boolean(report));
+    set(&mut file.node.watch_bridges, watch);
     file
 }
 

@@ -13,8 +13,8 @@ use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::remote;
 use crate::bridge::route::{
-    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route, Share,
-    Source, Target, Tee,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route,
+    RouteLimit, Share, Source, Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
@@ -86,16 +86,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         }
         (from, to) => draft.moving(from, to, report),
     }?;
-    if !matches!(flow, Flow::Channel { .. }) {
-        let message = "only a queue that appears as a channel has it";
-        section.refuse(&["max_hold"], message, report);
-    }
-    let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-    if rejects && !matches!(flow, Flow::Ingress { .. }) {
-        let spot = nested(&section, "limit", "on_exceed");
-        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
-        report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
-    }
+    of_some_flows(&section, &flow, limit.as_ref(), report);
     let secondary_flow = draft.secondary.take();
     let route = Route { name: draft.name, mode, flow, limit, transform };
     transform_file::check(&section, &route, report);
@@ -122,6 +113,30 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         route,
     });
     Some(std::iter::once(placed).chain(secondary).collect())
+}
+
+/// Refuses what only other flows have.
+fn of_some_flows(
+    section: &Section<'_>,
+    flow: &Flow,
+    limit: Option<&RouteLimit>,
+    report: &mut Report,
+) {
+    if !matches!(flow, Flow::Ingress { .. }) {
+        let message =
+            "only a direct route from nsq has it: what a channel of this node puts off waits here";
+        section.refuse(&["defer"], message, report);
+    }
+    if !matches!(flow, Flow::Channel { .. }) {
+        let message = "only a queue that appears as a channel has it";
+        section.refuse(&["max_hold"], message, report);
+    }
+    let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+    if rejects && !matches!(flow, Flow::Ingress { .. }) {
+        let spot = nested(section, "limit", "on_exceed");
+        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
+        report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
+    }
 }
 
 /// How the topic is called in which messages wait for a tee's secondary place, and the route that brings them there.
@@ -161,7 +176,13 @@ impl Draft<'_, '_> {
         from.is_constant(report).then_some(())?;
         let to = self.target(to, Some(&from.topic), report)?;
         let topic = from.topic.clone();
-        Some(Flow::Ingress { topic, to, publish: self.options.publish })
+        let defer = self.section.get("defer").and_then(|field| field.boolean(report));
+        let defer = defer.unwrap_or_default();
+        if defer && !to.places().iter().any(|place| place.amqp().is_some()) {
+            let message = "there is no broker on this route at which messages could wait";
+            self.section.refuse(&["defer"], message, report);
+        }
+        Some(Flow::Ingress { topic, to, publish: self.options.publish, defer })
     }
 
     /// A queue that appears as a channel.

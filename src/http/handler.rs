@@ -15,7 +15,10 @@ use super::gotime::duration;
 use super::query::{Query, decode};
 use super::reply::{self, Refusal, Reply};
 use super::router::{Endpoint, Resolved, resolve};
-use super::{Context, debug, drain, health, info, options, peek, publish, routes, stats, topics};
+use super::{
+    Context, debug, drain, health, info, options, peek, publish, route_control, routes, stats,
+    topics,
+};
 use crate::clock;
 
 /// What is served at an entrance.
@@ -126,6 +129,11 @@ async fn run(
         Endpoint::Draining => Ok(drain::is_draining(context)),
         Endpoint::DrainConfig => drain::configure(context, body).await,
         Endpoint::Routes => routes::routes(context),
+        Endpoint::Route => route_control::show(context, path).await,
+        Endpoint::RoutePut => route_control::put(context, path, raw, body).await,
+        Endpoint::RouteDelete => route_control::remove(context, path, raw).await,
+        Endpoint::RoutesReload => route_control::reload(context).await,
+        Endpoint::RouteAct(act) => route_control::act(context, path, raw, act).await,
         Endpoint::Metrics => Ok(routes::metrics(context)),
         Endpoint::ConfigGet => options::get(context, path),
         Endpoint::ConfigPut => options::put(context, path, body).await,

@@ -21,6 +21,7 @@ mod peek;
 mod publish;
 mod query;
 mod reply;
+mod route_control;
 mod router;
 mod routes;
 mod stats;
@@ -45,6 +46,7 @@ pub use entrance::Entrance;
 use entrance::{Door, Remote};
 use handler::Front;
 pub use options::{OptionValue, Options, SetLogLevel};
+pub use route_control::{Changes, ControlError, Definition, Pending, RouteControl};
 
 /// Version of nsqd that the node stands in for.
 pub const NSQ_VERSION: &str = "1.3.0";
@@ -166,6 +168,8 @@ pub struct Context {
     pub persist: Persist,
     /// The routes that run in it.
     pub routes: Arc<dyn RoutesView>,
+    /// Who changes them; nobody if there are none to change.
+    pub control: Option<Arc<dyn RouteControl>>,
     /// Its options, as `/config` shows and changes them.
     pub options: Arc<Options>,
 }
@@ -181,6 +185,7 @@ impl Context {
             health: Arc::new(|| Ok(())),
             persist: Arc::new(|| Ok(())),
             routes: Arc::new(NoRoutes),
+            control: None,
             options: Arc::new(Options::new(
                 BTreeMap::new(),
                 "info",

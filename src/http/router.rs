@@ -4,6 +4,7 @@
 //! A segment that begins with `:` stands for any one.
 
 use super::debug::Profile;
+use super::route_control::Act;
 
 /// Everything that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,11 @@ pub(super) enum Endpoint {
     SetBlockRate,
     FreeMemory,
     Routes,
+    Route,
+    RoutePut,
+    RouteDelete,
+    RoutesReload,
+    RouteAct(Act),
     Metrics,
     Live,
     Ready,
@@ -43,6 +49,7 @@ pub(super) enum Endpoint {
 const GET: &str = "GET";
 const POST: &str = "POST";
 const PUT: &str = "PUT";
+const DELETE: &str = "DELETE";
 
 const TABLE: &[(&str, &str, Endpoint)] = &[
     (GET, "/ping", Endpoint::Ping),
@@ -80,6 +87,14 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     (PUT, "/debug/setblockrate", Endpoint::SetBlockRate),
     (POST, "/debug/freememory", Endpoint::FreeMemory),
     (GET, "/v1/routes", Endpoint::Routes),
+    (POST, "/v1/routes/reload", Endpoint::RoutesReload),
+    (GET, "/v1/routes/:name", Endpoint::Route),
+    (PUT, "/v1/routes/:name", Endpoint::RoutePut),
+    (DELETE, "/v1/routes/:name", Endpoint::RouteDelete),
+    (POST, "/v1/routes/:name/pause", Endpoint::RouteAct(Act::Pause)),
+    (POST, "/v1/routes/:name/resume", Endpoint::RouteAct(Act::Resume)),
+    (POST, "/v1/routes/:name/drain", Endpoint::RouteAct(Act::Drain)),
+    (POST, "/v1/routes/:name/reset", Endpoint::RouteAct(Act::Reset)),
     (GET, "/metrics", Endpoint::Metrics),
     (GET, "/health/live", Endpoint::Live),
     (GET, "/health/ready", Endpoint::Ready),
@@ -178,7 +193,7 @@ mod tests {
     #[test]
     fn each_path_has_its_endpoint() {
         for (method, path, endpoint) in TABLE {
-            let path = path.replace(":option", "any");
+            let path = path.replace(":option", "any").replace(":name", "any");
             assert_eq!(resolve(method, &path), Resolved::Endpoint(*endpoint));
         }
     }
@@ -209,7 +224,10 @@ mod tests {
         assert_eq!(resolve("POST", "/stats"), wrong);
         assert_eq!(resolve("GET", "/pub"), Resolved::WrongMethod("OPTIONS, POST".into()));
         assert_eq!(resolve("OPTIONS", "/pub"), Resolved::Options("OPTIONS, POST".into()));
-        assert_eq!(resolve("OPTIONS", "*"), Resolved::Options("GET, OPTIONS, POST, PUT".into()));
+        assert_eq!(
+            resolve("OPTIONS", "*"),
+            Resolved::Options("DELETE, GET, OPTIONS, POST, PUT".into())
+        );
         assert_eq!(resolve("OPTIONS", "/nowhere"), Resolved::Unknown);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep_until;
 
+use super::routes::RouteKeeper;
 use crate::clock::{self, Instant};
 use crate::engine::{DrainPhase, Engine};
 
@@ -12,6 +13,7 @@ use crate::engine::{DrainPhase, Engine};
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -20,13 +22,20 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// The next one that ends the node; SIGHUP has it read its routes again.
+    async fn next(&mut self, routes: &RouteKeeper) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {}
+            }
+            // It says itself what comes of it, and is not left half-way.
+            routes.reload().await.map(drop).unwrap_or_default();
         }
     }
 }
@@ -35,9 +44,14 @@ impl Signals {
 ///
 /// A drain that was asked for ends when nothing is owed any more, or at its deadline. A signal ends it at once; but if
 /// there is a `drain_timeout`, what is in flight then may be settled for so long, unless a second signal comes.
-pub(super) async fn until_end(engine: &Engine, signals: &mut Signals, drain_timeout: Duration) {
+pub(super) async fn until_end(
+    engine: &Engine,
+    signals: &mut Signals,
+    drain_timeout: Duration,
+    routes: &RouteKeeper,
+) {
     let name = tokio::select! {
-        name = signals.next() => name,
+        name = signals.next(routes) => name,
         () = drained(engine) => return,
     };
     tracing::info!(signal = name, "stopping");
@@ -56,7 +70,7 @@ pub(super) async fn until_end(engine: &Engine, signals: &mut Signals, drain_time
         () = sleep_until(deadline) => {
             tracing::warn!(in_flight = engine.in_flight(), "the time to settle is over");
         }
-        name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
+        name = signals.next(routes) => tracing::warn!(signal = name, "stopping at once"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The only place that opens, renames and deletes files of the data folder.
+//! The only place that opens, renames and deletes files of the data folder, and others that are to be whole.
 
 use std::fs::TryLockError;
 use std::io::{self, Write as _};
@@ -65,8 +65,19 @@ pub(super) fn replace(
     sync_folder(folder)
 }
 
+/// Replaces a file by `text`, whole or not at all, even across a power cut.
+///
+/// # Errors
+/// The system's, with what was done to which file.
+pub fn replace_text(path: &Path, text: &str) -> Result<(), StorageError> {
+    replace(path, |out| out.write_all(text.as_bytes()))
+}
+
 /// Deletes a file for good.
-pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
+///
+/// # Errors
+/// The system's.
+pub fn remove(path: &Path) -> Result<(), StorageError> {
     std::fs::remove_file(path).map_err(|error| failed("remove", path, error))?;
     sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
 }

@@ -22,6 +22,7 @@ pub(crate) mod store;
 pub mod wal;
 
 pub use error::StorageError;
+pub use io::{remove as remove_file, replace_text};
 pub use lock::DataLock;
 
 #[cfg(test)]

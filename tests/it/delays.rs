@@ -17,6 +17,7 @@ routes:
         routing_key: "k.{{ body.to }}"
         declare: { exchange_type: topic, queues: [ { name: delayed.@, routing_keys: ["k.#"] } ] }
     mode: direct
+    defer: true
   - { name: alias.@, from: { nsq: { topic: alias.@ } }, to: { nsq: { topic: real.@ } }, mode: direct }
 "#;
 

@@ -37,6 +37,7 @@ mod nsqd_program;
 mod nsqd_start;
 mod policies;
 mod recovery;
+mod reload;
 mod remote_nsq;
 mod remote_nsq_reach;
 mod replay;

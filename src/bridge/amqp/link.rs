@@ -99,20 +99,6 @@ impl Link {
         self.state.subscribe()
     }
 
-    /// Waits until the link is up.
-    pub(super) async fn up(&self) -> Up {
-        let mut state = self.state.subscribe();
-        loop {
-            if let State::Up { up, .. } = &state.borrow_and_update().0 {
-                return up.clone();
-            }
-            if state.changed().await.is_err() {
-                // The sender is the link's: it cannot be gone while the link is borrowed.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
     /// Waits until this life of the link has ended.
     pub(super) async fn lost(&self, generation: u64) {
         let mut state = self.state.subscribe();

@@ -13,7 +13,6 @@ mod errors;
 pub(super) mod link;
 mod outgoing;
 pub(super) mod plan;
-pub(super) mod probe;
 pub(super) mod properties;
 pub(super) mod publisher;
 mod socket;

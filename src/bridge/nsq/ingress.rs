@@ -150,7 +150,7 @@ impl Producers {
         }
         let defer = self.defer.lock();
         let Some(defer) = &*defer else {
-            return Err(self.refused("it cannot defer: publish without a delay"));
+            return Err(self.refused("it cannot defer (defer: false): publish without a delay"));
         };
         defer.wanted.send_replace(true);
         for outbound in batch {

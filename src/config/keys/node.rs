@@ -40,6 +40,13 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             "bounds, ages, attempts, dead letters and limits by the patterns of names, see \
              [topics](topics.md)",
         ),
+        key(
+            "watch_bridges",
+            Kind::Boolean,
+            "`true`",
+            "whether a change in the folder `bridges` is taken over by itself, see \
+             [operations](operations.md#routes-while-running)",
+        ),
     ],
 );
 

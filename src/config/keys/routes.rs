@@ -28,6 +28,14 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
             "see [dead_letter](#dead_letter)",
         )
         .flows("queued, amqp → amqp"),
+        key(
+            "defer",
+            Kind::Boolean,
+            "`false`",
+            "whether publishes with a delay (DPUB, `/pub?defer=`) are taken, and put off at the target's broker \
+             in queues of their own, see [delivery](delivery.md#publishing). Without it they are refused",
+        )
+        .flows("direct nsq → amqp"),
         needed(
             "from",
             Kind::Mapping(SOURCE),
