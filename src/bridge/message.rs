@@ -34,6 +34,8 @@ pub(super) struct Message {
     pub(super) dead: Option<Refusal>,
     /// Which of several places have it already.
     pub(super) placed: Placed,
+    /// Whether it passed above the route's committed rate.
+    pub(super) is_excess: bool,
     /// How it is put off, if it is not sent where it goes now.
     pub(super) put_off: Option<Arc<PutOff>>,
     /// When its target is to deliver it, Unix milliseconds, if that is a nsqd, which can wait by itself.
@@ -151,6 +153,8 @@ pub(super) enum RefusalKind {
     Invalid,
     /// The other side refused this message, for example because a topic is full.
     Refused,
+    /// It was above the route's limit.
+    Limited,
     /// The other side takes nothing now. That does not count as an attempt.
     Unavailable,
 }
@@ -158,7 +162,7 @@ pub(super) enum RefusalKind {
 impl RefusalKind {
     /// Whether trying again cannot help.
     pub(super) const fn is_final(self) -> bool {
-        matches!(self, Self::TooLarge | Self::Transform | Self::Invalid)
+        matches!(self, Self::TooLarge | Self::Transform | Self::Invalid | Self::Limited)
     }
 
     /// One word for headers and logs.
@@ -170,6 +174,7 @@ impl RefusalKind {
             Self::Transform => "transform",
             Self::Invalid => "invalid",
             Self::Refused => "refused",
+            Self::Limited => "limited",
             Self::Unavailable => "unavailable",
         }
     }

@@ -24,6 +24,7 @@ pub mod broker;
 mod deferred;
 mod delay;
 pub mod envelope;
+mod gate;
 mod links;
 mod management;
 mod message;

@@ -6,13 +6,15 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use self::limit::{Excess, OnExceed, PerKey, RouteLimit};
 use super::remote::{RemoteSource, RemoteTarget};
 pub use super::topology::{
     Argument, Arguments, Binding, Destination, ExchangeDeclare, ExchangeKind, QueueDeclare,
     QueueKind, StreamOffset, Topology,
 };
 use super::transform::{Template, Transform};
-use crate::limit::LimitOptions;
+
+mod limit;
 
 /// A named flow of messages from one endpoint to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,25 +333,6 @@ pub struct AmqpTarget {
     pub content_type: Option<String>,
     /// What is declared before anything is published; empty if everything exists already.
     pub declare: Topology,
-}
-
-/// A route's limit and what happens to messages above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteLimit {
-    /// Messages and bytes a second, each with its burst.
-    pub rates: LimitOptions,
-    /// What happens above them.
-    pub on_exceed: OnExceed,
-}
-
-/// What happens to messages above a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnExceed {
-    /// They wait, and with them their origin.
-    #[default]
-    Wait,
-    /// The producer gets an error. Only [`Flow::Ingress`] has somebody to tell.
-    Reject,
 }
 
 /// How a target's answers, such as a broker's confirms, are waited for.

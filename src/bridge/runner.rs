@@ -6,14 +6,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::amqp::source::QueueSource;
-use super::message::{Message, Outcome, Settle};
+use super::gate::{self, Gate, Sorted};
+use super::message::{Message, Outcome, Refusal, RefusalKind, Settle};
 use super::nsq::ingress::Producers;
 use super::nsq::queue::Queue;
 use super::nsq::remote_source::RemoteSource;
 use super::phase::{self, Phase};
+use super::route::OnExceed;
 use super::settler::Settler;
 use super::shaper::{Shaper, Unsent};
-use crate::limit::{Allowance, LimitOptions, Limiter};
+use crate::limit::{Allowance, LimitOptions};
 
 /// Messages that are moved in one go where no limit says less.
 const PORTION: usize = 256;
@@ -76,6 +78,16 @@ impl Source {
             Self::Remote(remote) => Some(remote.next(pace).await),
         }
     }
+
+    /// Whether a message that was taken a while ago is still to be moved.
+    fn holds(&self, message: &Message) -> bool {
+        match self {
+            Self::Producers(_) => !message.is_given_up(),
+            // A settlement that its nsqd does not know any more is passed over.
+            Self::Channel(_) | Self::Remote(_) => true,
+            Self::Queue(queue) => queue.knows(message.id),
+        }
+    }
 }
 
 /// A route's flow.
@@ -83,11 +95,11 @@ pub(super) struct Runner {
     pub(super) source: Source,
     /// Who decides on refused messages; producers decide for themselves.
     pub(super) settler: Option<Arc<Settler>>,
+    pub(super) gate: Gate,
     /// What messages are sent as, if not as they come.
     pub(super) shaper: Option<Shaper>,
     /// Told of what is not sent.
     pub(super) settle: Arc<dyn Settle>,
-    pub(super) limiter: Option<Limiter>,
     pub(super) pace: Pace,
     /// To the sink.
     pub(super) outbox: mpsc::Sender<Vec<Message>>,
@@ -112,31 +124,98 @@ impl Runner {
     }
 
     async fn flow(&mut self) {
-        if self.settler.as_ref().is_some_and(|settler| settler.is_ordered()) {
-            self.pace.messages = 1;
-        }
         let mut pause = self.phase.clone();
-        loop {
+        let mut changes = self.gate.changes();
+        let mut has_ended = false;
+        self.pace();
+        while !has_ended || self.gate.is_waiting() {
             phase::is_not(&mut pause, Phase::Paused).await;
-            let batch = tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = phase::is(&mut pause, Phase::Paused) => continue,
-                batch = self.next() => batch,
+                () = gate::changed(&mut changes) => None,
+                () = self.gate.due(), if self.gate.is_waiting() => Some(Vec::new()),
+                batch = self.next(), if !has_ended && self.gate.has_room() => {
+                    has_ended = batch.is_none();
+                    batch
+                }
             };
-            let Some(batch) = batch else { return };
-            let batch = self.shape(batch);
-            if !batch.is_empty() {
-                if let Some(limiter) = &mut self.limiter {
-                    let bytes = batch.iter().map(Message::size).sum();
-                    limiter.acquire(batch.len() as u64, bytes).await;
+            let mut is_settled = false;
+            let sorted = match turn {
+                None => {
+                    self.gate.tune();
+                    self.pace();
+                    continue;
                 }
-                if self.outbox.send(batch).await.is_err() {
-                    return;
+                Some(batch) if batch.is_empty() => {
+                    let source = &self.source;
+                    let pass = self.gate.release(|message| source.holds(message)).await;
+                    Sorted { pass, ..Sorted::default() }
                 }
+                Some(batch) => {
+                    let count = batch.len();
+                    let batch = self.shape(batch);
+                    is_settled = batch.len() < count;
+                    self.gate.admit(batch).await
+                }
+            };
+            if self.pass_on(sorted, is_settled).await.is_none() {
+                return;
             }
-            if let Some(settler) = self.settler.as_ref().filter(|settler| settler.is_ordered()) {
-                settler.ended().await;
+        }
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.settler.as_ref().is_some_and(|settler| settler.is_ordered())
+    }
+
+    fn pace(&mut self) {
+        self.pace = self.gate.pace();
+        if self.is_ordered() {
+            self.pace.messages = 1;
+        }
+    }
+
+    /// Sends on what may pass and settles the rest; `None` once the sink is gone. `is_settled` says whether something of
+    /// the portion was settled before.
+    async fn pass_on(&self, sorted: Sorted, is_settled: bool) -> Option<()> {
+        let Sorted { pass, above, refused } = sorted;
+        let (is_sent, is_refused) = (!pass.is_empty(), !above.is_empty() || !refused.is_empty());
+        if is_refused {
+            let refused = refused.into_iter().map(|(m, refusal)| (m, Outcome::Refused(refusal)));
+            self.settle(above, refused.collect());
+        }
+        if is_sent {
+            self.outbox.send(pass).await.ok()?;
+        }
+        if let Some(settler) = self.settler.as_ref().filter(|settler| settler.is_ordered())
+            && (is_sent || is_refused || is_settled)
+        {
+            settler.ended().await;
+        }
+        Some(())
+    }
+
+    /// Settles what is above the limit, and what could not be told apart.
+    fn settle(&self, above: Vec<Message>, mut outcomes: Vec<(Message, Outcome)>) {
+        let is_buried = self.gate.on_exceed() == OnExceed::DeadLetter;
+        let dropped = if is_buried {
+            let limited = || Refusal::new(RefusalKind::Limited, "above the route's limit");
+            outcomes.extend(above.into_iter().map(|m| (m, Outcome::Refused(limited()))));
+            Vec::new()
+        } else {
+            above
+        };
+        match (&self.settler, &self.source) {
+            (Some(settler), _) => {
+                settler.drop_above(&dropped);
+                settler.settle(outcomes);
             }
+            (None, Source::Producers(producers)) => {
+                producers.drop_above(dropped);
+                producers.settle(outcomes);
+            }
+            (None, _) => {}
         }
     }
 

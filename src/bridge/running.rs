@@ -11,6 +11,7 @@ use super::amqp::consumer::{Consuming, Settlements};
 use super::amqp::link::Role;
 use super::amqp::source::{Inflow, QueueSource};
 use super::deferred::{self, Defer, Deferral, Onward};
+use super::gate::Gate;
 use super::links::LinkKey;
 use super::message::{Message, Provenance, Settle};
 use super::nsq::arrivals::Feeder;
@@ -21,7 +22,8 @@ use super::nsq::remote_source::RemoteSource;
 use super::phase::Phase;
 use super::remote;
 use super::route::{
-    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, Source, Target,
+    AmqpSource, DeadLetter, Flow, Move, NsqChannel, OnExceed, PublishOptions, Route, RouteLimit,
+    Source, Target, Window,
 };
 use super::runner::{self, Pace, Runner};
 use super::settler::{Dead, DeadLetters, Origin, Settler, Verdicts};
@@ -29,8 +31,8 @@ use super::shaper::{Shaper, reads_properties};
 use super::sinks::{Shared, SinkOptions, Sinks};
 use super::status::Status;
 use super::topology::Topology;
+use super::transform::Template;
 use crate::engine::Ingress;
-use crate::limit::{LimitOptions, Limiter};
 
 /// See the module's description.
 pub(super) struct Running {
@@ -38,6 +40,8 @@ pub(super) struct Running {
     pub(super) status: Arc<Status>,
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
+    /// The limit of the moment.
+    limit: watch::Sender<Option<RouteLimit>>,
     tasks: JoinSet<()>,
     /// Fails what producers have waited for too long; it outlives the rest.
     expiry: JoinSet<()>,
@@ -76,6 +80,7 @@ impl Running {
             status,
             shared: Arc::clone(shared),
             phase: watch::Sender::new(Phase::Running),
+            limit: watch::Sender::new(route.limit.clone()),
             tasks: JoinSet::new(),
             expiry: JoinSet::new(),
             producers: None,
@@ -101,12 +106,31 @@ impl Running {
         &self.used
     }
 
-    /// The route's limiter, whose times its status shows.
-    fn limiter(&self) -> Option<(Limiter, LimitOptions)> {
-        let rates = self.route.limit.map(|limit| limit.rates)?;
-        let limiter = Limiter::new(&rates);
-        self.status.set_throttle(limiter.throttle());
-        Some((limiter, rates))
+    /// Where the route's messages meet its limit.
+    fn gate(&self, from: &Provenance, bound: Window) -> Gate {
+        Gate::new(self.limit.subscribe(), from.clone(), Arc::clone(&self.status), bound)
+    }
+
+    /// Has `route` go on as this one, if it differs in the figures of its limit alone. No change grants a burst that would
+    /// not have been there.
+    pub(super) fn retune(&mut self, route: &Route) -> bool {
+        let is_alike = match (&self.route.limit, &route.limit) {
+            (Some(old), Some(new)) => old.is_alike(new),
+            (old, new) => old == new,
+        };
+        let same = Route { limit: route.limit.clone(), ..self.route.clone() };
+        if !is_alike || same != *route {
+            return false;
+        }
+        self.route = same;
+        self.status.set_limit(route.limit.clone());
+        self.limit.send_replace(route.limit.clone());
+        true
+    }
+
+    /// The routing key of what passes above the committed rate.
+    fn excess_key(&self) -> Option<Template> {
+        self.route.limit.as_ref()?.excess.as_ref()?.routing_key.clone()
     }
 
     fn sink(
@@ -130,14 +154,22 @@ impl Running {
         publish: PublishOptions,
         defer: bool,
     ) -> Option<()> {
-        let (limiter, rates) = self.limiter().unzip();
-        let rejects = self.route.limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-        let (rejecting, waiting) = if rejects { (limiter, None) } else { (None, limiter) };
-        let producers = Producers::new(Arc::clone(&self.status), publish, rejecting, to.defers());
         let from = Provenance {
             topic: topic.to_owned(),
             channel: String::new(),
             text: self.route.from_text(),
+        };
+        let limit = self.route.limit.as_ref();
+        let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
+        // Whoever is to be told of it is told at once, so nothing meets the limit later.
+        let rejecting = rejects.then(|| self.limit.subscribe());
+        let nothing = watch::channel(None).1;
+        let producers =
+            Producers::new(Arc::clone(&self.status), publish, rejecting, from.clone(), to.defers());
+        let status = Arc::clone(&self.status);
+        let gate = match rejects {
+            true => Gate::new(nothing, from.clone(), status, publish.window),
+            false => self.gate(&from, publish.window),
         };
         let shaper = Shaper::new(&self.route, &from);
         let outbox = self.sink(
@@ -145,6 +177,7 @@ impl Running {
             SinkOptions {
                 from,
                 publish,
+                excess_key: self.excess_key(),
                 settle: Arc::clone(&producers) as Arc<dyn Settle>,
                 phase: None,
             },
@@ -152,10 +185,10 @@ impl Running {
         let runner = Runner {
             source: runner::Source::Producers(Arc::clone(&producers)),
             settler: None,
+            gate,
             shaper,
             settle: Arc::clone(&producers) as Arc<dyn Settle>,
-            limiter: waiting,
-            pace: Pace::of(rates.filter(|_| !rejects).as_ref()),
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
@@ -185,6 +218,7 @@ impl Running {
         let options = SinkOptions {
             from: deferred::provenance(topic, &self.route),
             publish,
+            excess_key: None,
             settle: Arc::clone(by) as Arc<dyn Settle>,
             phase: None,
         };
@@ -214,12 +248,12 @@ impl Running {
             channel: String::new(),
             text: self.route.from_text(),
         };
-        let rates = self.route.limit.map(|limit| limit.rates);
         let held = Held::new(Arc::clone(&settlements), Arc::clone(&self.status), max_hold);
         let wanted = watch::Sender::new(false);
         let options = SinkOptions {
             from: provenance.clone(),
             publish: PublishOptions::default(),
+            excess_key: None,
             settle: Arc::clone(&held) as Arc<dyn Settle>,
             phase: Some(self.phase.subscribe()),
         };
@@ -239,7 +273,7 @@ impl Running {
             to.clone(),
             Arc::clone(&self.status),
             (held, Arc::clone(&settlements)),
-            rates.as_ref(),
+            self.limit.subscribe(),
             (self.shared.max_msg_size, self.phase.subscribe()),
             Shaper::new(&self.route, &provenance),
         );
@@ -275,9 +309,12 @@ impl Running {
             );
             return Some(());
         }
-        let (limiter, rates) = self.limiter().unzip();
         let (source, origin, from) = self.source(moving)?;
         let settler = self.settler(moving, origin, &from)?;
+        let mut gate = self.gate(&from, moving.publish.window);
+        if moving.ordered {
+            gate.keep_order();
+        }
         let shaper = Shaper::new(self.shaped_as(), &from);
         let settle: Arc<dyn Settle> = Arc::new(Verdicts(Arc::clone(&settler)));
         let outbox = self.sink(
@@ -285,6 +322,7 @@ impl Running {
             SinkOptions {
                 from,
                 publish: moving.publish,
+                excess_key: self.excess_key(),
                 settle: Arc::clone(&settle),
                 phase: Some(self.phase.subscribe()),
             },
@@ -292,10 +330,10 @@ impl Running {
         let runner = Runner {
             source,
             settler: Some(settler),
+            gate,
             shaper,
             settle,
-            limiter,
-            pace: Pace::of(rates.as_ref()),
+            pace: Pace::of(None),
             outbox,
             phase: self.phase.subscribe(),
         };
@@ -371,6 +409,7 @@ impl Running {
         let options = SinkOptions {
             from: provenance,
             publish,
+            excess_key: None,
             settle: Arc::new(Onward(Arc::clone(source), Arc::clone(&self.status))),
             phase: Some(self.phase.subscribe()),
         };
@@ -408,6 +447,7 @@ impl Running {
             SinkOptions {
                 from: from.clone(),
                 publish: moving.publish,
+                excess_key: None,
                 settle: Arc::clone(&settle) as Arc<dyn Settle>,
                 phase: Some(self.phase.subscribe()),
             },

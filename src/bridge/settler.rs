@@ -212,7 +212,16 @@ impl Settle for Verdicts {
 }
 
 impl Settler {
-    fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
+    /// Drops what was above the route's limit, and counts it.
+    pub(super) fn drop_above(&self, messages: &[Message]) {
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        let counters = &self.status.counters;
+        counters.dropped_by_limit.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        self.finish(&ids, &counters.dropped);
+    }
+
+    /// Settles messages as their outcomes say; see [`Settle`].
+    pub(super) fn settle(&self, outcomes: Vec<(Message, Outcome)>) {
         let counters = &self.status.counters;
         let (mut confirmed, mut filtered, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         let (mut again, mut letters) = (Vec::new(), Vec::new());

@@ -197,6 +197,7 @@ pub(super) fn reads_properties(route: &Route) -> bool {
         || leads_to_broker(dead)
         || templates
         || route.transform.when.is_some()
+        || route.limit.as_ref().is_some_and(|limit| limit.per.is_some())
         || route.transform.envelope == Envelope::Json
 }
 

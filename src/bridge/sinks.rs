@@ -16,6 +16,7 @@ use super::phase::Phase;
 use super::route::{AmqpTarget, PublishOptions, Target};
 use super::split::{self, Both, Divide, Side};
 use super::status::Status;
+use super::transform::Template;
 use crate::engine::Engine;
 
 /// Portions that may wait for a sink's window.
@@ -36,6 +37,8 @@ pub(super) struct Shared {
 pub(super) struct SinkOptions {
     pub(super) from: Provenance,
     pub(super) publish: PublishOptions,
+    /// The routing key of what passed above the committed rate, if it has one of its own.
+    pub(super) excess_key: Option<Template>,
     pub(super) settle: Arc<dyn Settle>,
     /// The route's phase, if its source still has what the sink holds: nothing need be waited for then when it stops.
     pub(super) phase: Option<watch::Receiver<Phase>>,
@@ -90,9 +93,10 @@ impl Sinks<'_> {
         let (outbox, inbox) = mpsc::channel(LADDER);
         let link = self.shared.links.link(&to.broker, Role::Publish)?;
         self.used.push((to.broker.clone(), Role::Publish));
-        let SinkOptions { from, publish, settle, phase } = options;
+        let SinkOptions { from, publish, excess_key, settle, phase } = options;
         let status = Arc::clone(self.status);
-        let publishing = Publishing { link, from, to, options: publish, status, settle, phase };
+        let publishing =
+            Publishing { link, from, to, excess_key, options: publish, status, settle, phase };
         let publisher = Publisher::new(publishing);
         self.tasks.spawn(async move {
             if wanted.wait_for(|wanted| *wanted).await.is_ok() {
@@ -109,7 +113,7 @@ impl Sinks<'_> {
         options: SinkOptions,
         inbox: mpsc::Receiver<Vec<Message>>,
     ) -> Option<()> {
-        let SinkOptions { from, publish, settle, phase } = options;
+        let SinkOptions { from, publish, excess_key, settle, phase } = options;
         let status = Arc::clone(self.status);
         match target {
             Target::Amqp(to) => {
@@ -119,6 +123,7 @@ impl Sinks<'_> {
                     link,
                     from,
                     to: to.clone(),
+                    excess_key,
                     options: publish,
                     status,
                     settle,

@@ -195,6 +195,7 @@ mod tests {
             ticket: None,
             dead: None,
             placed: Placed::Nowhere,
+            is_excess: false,
             put_off: None,
             due: None,
         }

@@ -1,11 +1,12 @@
 //! What a route says of itself: its counters and how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::route::{Flow, Route, Source};
+use super::route::{Flow, Route, RouteLimit, Source};
 use crate::clock;
 use crate::limit::{Allowance, Throttle};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
@@ -35,6 +36,12 @@ pub(super) struct Status {
     /// How many messages may be pending, where the route bounds them.
     window: Option<u64>,
     throttle: Mutex<Option<Arc<Throttle>>>,
+    /// The limit of the moment.
+    limit: Mutex<Option<RouteLimit>>,
+    /// Keys with a limit of their own.
+    keys: AtomicU64,
+    /// Messages that wait for their key's limit.
+    parked: AtomicU64,
     condition: Mutex<Condition>,
     /// An operator stopped it, whatever its condition is besides.
     is_paused: AtomicBool,
@@ -60,6 +67,9 @@ impl Status {
             },
             counters: RouteCounters::default(),
             throttle: Mutex::default(),
+            limit: Mutex::new(route.limit.clone()),
+            keys: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
             condition: Mutex::new(condition),
             is_paused: AtomicBool::new(false),
             route,
@@ -69,6 +79,17 @@ impl Status {
     /// The limiter whose times are shown.
     pub(super) fn set_throttle(&self, throttle: Arc<Throttle>) {
         *self.throttle.lock() = Some(throttle);
+    }
+
+    /// The limit that holds from now on.
+    pub(super) fn set_limit(&self, limit: Option<RouteLimit>) {
+        *self.limit.lock() = limit;
+    }
+
+    /// How many keys have a limit of their own, and how many messages wait for theirs.
+    pub(super) fn set_parked(&self, keys: u64, parked: u64) {
+        self.keys.store(keys, Ordering::Relaxed);
+        self.parked.store(parked, Ordering::Relaxed);
     }
 
     /// Whether nothing was said of how it is yet.
@@ -130,21 +151,31 @@ impl Status {
         self.condition.lock().reason.clone()
     }
 
-    /// Everything, for `/v1/routes` and `/metrics`.
-    pub(super) fn show(&self) -> RouteStatus {
+    fn limit_status(&self, limit: &RouteLimit) -> LimitStatus {
         let throttle = self.throttle.lock().clone();
-        let counts = self.counters.snapshot();
-        let condition = self.condition.lock();
-        let limit = self.route.limit.map(|limit| LimitStatus {
+        let throttle = throttle.as_deref();
+        let seconds = |read: fn(&Throttle) -> Duration| {
+            throttle.map_or(0.0, |throttle| read(throttle).as_secs_f64())
+        };
+        LimitStatus {
             messages_per_second: limit.rates.messages.map(per_second),
             messages_burst: limit.rates.messages.map(|a| a.burst),
             bytes_per_second: limit.rates.bytes.map(per_second),
             bytes_burst: limit.rates.bytes.map(|a| a.burst),
-            throttled_seconds: throttle.as_ref().map_or(0.0, |t| t.waited().as_secs_f64()),
-            projected_wait_seconds: throttle
-                .as_ref()
-                .map_or(0.0, |t| t.projected_wait().as_secs_f64()),
-        });
+            throttled_seconds: seconds(Throttle::waited),
+            projected_wait_seconds: seconds(Throttle::projected_wait),
+            messages_left: throttle.and_then(Throttle::messages_left),
+            bytes_left: throttle.and_then(Throttle::bytes_left),
+            keys: limit.per.is_some().then(|| self.keys.load(Ordering::Relaxed)),
+            parked: self.parked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Everything, for `/v1/routes` and `/metrics`.
+    pub(super) fn show(&self) -> RouteStatus {
+        let counts = self.counters.snapshot();
+        let condition = self.condition.lock();
+        let limit = self.limit.lock().as_ref().map(|limit| self.limit_status(limit));
         RouteStatus {
             name: self.route.name.clone(),
             mode: self.route.mode.to_string(),

@@ -33,6 +33,8 @@ pub struct Applied {
     pub started: Vec<String>,
     /// Routes that started anew, since what is asked of them has changed.
     pub changed: Vec<String>,
+    /// Routes that went on with other figures of their limits.
+    pub retuned: Vec<String>,
     /// Routes that are no more.
     pub stopped: Vec<String>,
     /// How many others went on undisturbed.
@@ -69,10 +71,20 @@ impl Bridge {
     pub async fn apply(&self, routes: &[Route], limit: Duration) -> Applied {
         let _changing = self.changing.acquire().await;
         let mut applied = Applied::default();
-        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.routes.lock())
-            .into_iter()
-            .partition(|running| routes.contains(&running.route));
-        applied.unchanged = kept.len();
+        let (mut kept, mut old) = (Vec::new(), Vec::new());
+        let before = std::mem::take(&mut *self.routes.lock());
+        for mut running in before {
+            let same = routes.iter().find(|route| route.name == running.route.name);
+            match same {
+                Some(route) if running.route == *route => applied.unchanged += 1,
+                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
+                _ => {
+                    old.push(running);
+                    continue;
+                }
+            }
+            kept.push(running);
+        }
         let is_known = |route: &Route| kept.iter().any(|running| running.route == *route);
         let new: Vec<Route> = routes.iter().filter(|route| !is_known(route)).cloned().collect();
         for route in &new {

@@ -6,6 +6,7 @@ use super::secure::TlsRequired;
 use super::units::{show_duration, show_size};
 use crate::bridge::route::{DeadLetter, OnExceed, PublishOptions, Route, RouteLimit, Topology};
 use crate::bridge::route::{Flow, Retry};
+use crate::limit::LimitOptions;
 
 /// The report, with a line end behind every line; the last line is `ok`.
 #[must_use]
@@ -88,21 +89,37 @@ fn route_lines(route: &Route) -> Vec<String> {
 }
 
 fn limit_line(limit: &RouteLimit) -> String {
+    let mut line = format!("limit {}", rates_text(&limit.rates));
+    if let Some(per) = &limit.per {
+        line += &format!(" for each {}, up to {} keys", per.by, per.max_keys);
+        if let Some(total) = &per.total {
+            line += &format!("; {} in total", rates_text(total));
+        }
+    }
+    if let Some(excess) = &limit.excess {
+        line += &format!("; {} more with a mark", rates_text(&excess.rates));
+    }
+    let above = match limit.on_exceed {
+        OnExceed::Wait => "wait",
+        OnExceed::Reject => "reject",
+        OnExceed::DeadLetter => "dead letter",
+        OnExceed::Drop => "drop",
+    };
+    format!("{line}; above it {above}")
+}
+
+fn rates_text(rates: &LimitOptions) -> String {
     let mut parts = Vec::new();
-    if let Some(messages) = limit.rates.messages {
+    if let Some(messages) = rates.messages {
         parts.push(format!("{} messages, burst {}", messages.rate, messages.burst));
     }
-    if let Some(bytes) = limit.rates.bytes {
+    if let Some(bytes) = rates.bytes {
         let rate = bytes.rate.to_string();
         let span = rate.rsplit_once('/').map_or("s", |(_, span)| span);
         let amount = show_size(bytes.rate.amount());
         parts.push(format!("{amount}/{span}, burst {}", show_size(bytes.burst)));
     }
-    let above = match limit.on_exceed {
-        OnExceed::Wait => "wait",
-        OnExceed::Reject => "reject",
-    };
-    format!("limit {}; above it {above}", parts.join("; "))
+    parts.join("; ")
 }
 
 fn publish_line(publish: &PublishOptions) -> String {

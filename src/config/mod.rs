@@ -19,6 +19,7 @@ mod error;
 mod folder;
 mod interpolate;
 mod keys;
+mod limit_file;
 mod loops;
 mod node;
 mod node_file;

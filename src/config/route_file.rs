@@ -6,15 +6,16 @@ use super::endpoints::{self, End, NsqEnd};
 use super::error::{Report, Spot};
 use super::keys::endpoints::SOURCE;
 use super::keys::routes::{ROOT, ROUTE};
+use super::limit_file;
 use super::remote_nsq;
-use super::route_options::{self, Options};
+use super::route_options::Options;
 use super::section::{Field, Section};
 use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::remote;
 use crate::bridge::route::{
-    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, OnExceed, Route,
-    RouteLimit, Share, Source, Target, Tee,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source,
+    Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
@@ -72,7 +73,7 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     let modes = [("direct", Mode::Direct), ("queued", Mode::Queued)];
     let mode =
         section.require("mode", "direct", report).and_then(|field| field.choice(&modes, report));
-    let limit = section.get("limit").and_then(|field| route_options::limit(&field, report));
+    let limit = section.get("limit").and_then(|field| limit_file::read(&field, report));
     let options = Options::read(&section, &mut brokers, report);
     let transform = transform_file::read(&section, report);
     let mut draft = Draft { section: &section, name: name?, options, secondary: None };
@@ -86,7 +87,18 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         }
         (from, to) => draft.moving(from, to, report),
     }?;
-    of_some_flows(&section, &flow, limit.as_ref(), report);
+    if !matches!(flow, Flow::Ingress { .. }) {
+        let message =
+            "only a direct route from nsq has it: what a channel of this node puts off waits here";
+        section.refuse(&["defer"], message, report);
+    }
+    if !matches!(flow, Flow::Channel { .. }) {
+        let message = "only a queue that appears as a channel has it";
+        section.refuse(&["max_hold"], message, report);
+    }
+    if let Some(limit) = &limit {
+        limit_file::check(limit, &flow, &section, report);
+    }
     let secondary_flow = draft.secondary.take();
     let route = Route { name: draft.name, mode, flow, limit, transform };
     transform_file::check(&section, &route, report);
@@ -113,30 +125,6 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         route,
     });
     Some(std::iter::once(placed).chain(secondary).collect())
-}
-
-/// Refuses what only other flows have.
-fn of_some_flows(
-    section: &Section<'_>,
-    flow: &Flow,
-    limit: Option<&RouteLimit>,
-    report: &mut Report,
-) {
-    if !matches!(flow, Flow::Ingress { .. }) {
-        let message =
-            "only a direct route from nsq has it: what a channel of this node puts off waits here";
-        section.refuse(&["defer"], message, report);
-    }
-    if !matches!(flow, Flow::Channel { .. }) {
-        let message = "only a queue that appears as a channel has it";
-        section.refuse(&["max_hold"], message, report);
-    }
-    let rejects = limit.is_some_and(|limit| limit.on_exceed == OnExceed::Reject);
-    if rejects && !matches!(flow, Flow::Ingress { .. }) {
-        let spot = nested(section, "limit", "on_exceed");
-        let message = "only a direct route from nsq has a producer to tell; use on_exceed: wait";
-        report.error(&spot.unwrap_or_else(|| section.spot.clone()), message);
-    }
 }
 
 /// How the topic is called in which messages wait for a tee's secondary place, and the route that brings them there.

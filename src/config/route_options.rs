@@ -1,23 +1,16 @@
-//! Reads what a route says besides its endpoints: limit, window, retries, dead letters.
+//! Reads what a route says besides its endpoints and its limit: window, retries, dead letters.
 
 use std::time::Duration;
 
 use super::endpoints::{self, End};
 use super::error::{Report, Spot};
-use super::keys::routes::{BACKOFF, DEAD_LETTER, LIMIT, RETRY, WINDOW};
+use super::keys::routes::{BACKOFF, DEAD_LETTER, RETRY, WINDOW};
 use super::remote_nsq;
 use super::section::{Field, Section};
 use super::suggest::hint;
 use super::tree::Kind;
-use crate::bridge::route::{
-    DeadLetter, OnExceed, PublishOptions, Retry, RouteLimit, Target, Window,
-};
+use crate::bridge::route::{DeadLetter, PublishOptions, Retry, Target, Window};
 use crate::bridge::transform::Template;
-use crate::limit::{Allowance, BYTES_PER_CELL, LimitOptions};
-
-/// Fastest limit of messages and of bytes a second: above, whole nanoseconds a cell are too coarse.
-const MESSAGES_PER_SECOND_MAX: u64 = 10_000_000;
-const BYTES_PER_SECOND_MAX: u64 = 10 << 30;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -92,50 +85,6 @@ fn retry(field: &Field<'_>, report: &mut Report) -> Option<Retry> {
         report.error(&section.spot, "initial is above max");
     }
     Some(retry)
-}
-
-pub(super) fn limit(field: &Field<'_>, report: &mut Report) -> Option<RouteLimit> {
-    let section = Section::open(field, LIMIT, report)?;
-    let exceed = [("wait", OnExceed::Wait), ("reject", OnExceed::Reject)];
-    let on_exceed = section.get("on_exceed").and_then(|field| field.choice(&exceed, report));
-    let burst =
-        section.get("burst").and_then(|field| field.integer(1..=u64::from(u32::MAX), report));
-    let messages = section.get("messages").and_then(|field| {
-        let rate = field.message_rate(report)?;
-        let second = rate.per_second_ceil();
-        if second > MESSAGES_PER_SECOND_MAX {
-            let message = format!("a limit is at most {MESSAGES_PER_SECOND_MAX}/s");
-            report.error(&field.spot, message);
-        }
-        let burst = burst.unwrap_or(second);
-        Some(Allowance { rate, burst })
-    });
-    let burst_bytes =
-        section.get("burst_bytes").and_then(|field| field.size(BYTES_PER_CELL..=1 << 40, report));
-    let bytes = section.get("bytes").and_then(|field| {
-        let rate = field.byte_rate(report)?;
-        let second = rate.per_second_ceil();
-        if second > BYTES_PER_SECOND_MAX {
-            report.error(&field.spot, "a limit is at most 10GiB/s");
-        }
-        let burst = burst_bytes.unwrap_or_else(|| second.max(BYTES_PER_CELL));
-        Some(Allowance { rate, burst })
-    });
-    if section.get("messages").is_none() && section.get("bytes").is_none() {
-        let message = "expected a limit in messages, bytes or both, such as messages: 5000/s";
-        report.error(&section.spot, message);
-        return None;
-    }
-    for (rate, burst) in [("messages", "burst"), ("bytes", "burst_bytes")] {
-        if section.get(rate).is_none() {
-            let message = format!("a burst without a rate: the key \"{rate}\" is missing");
-            section.refuse(&[burst], &message, report);
-        }
-    }
-    Some(RouteLimit {
-        rates: LimitOptions { messages, bytes },
-        on_exceed: on_exceed.unwrap_or_default(),
-    })
 }
 
 fn dead_letter(

@@ -167,7 +167,7 @@ routes:
     assert_eq!((publish.window.messages, publish.window.bytes), (10, 16 << 20));
     assert_eq!((retry.max_attempts, retry.backoff_initial), (3, retry.backoff_max));
     assert_eq!(*dead_letter, DeadLetter::Drop);
-    let limit = a.limit.unwrap();
+    let limit = a.limit.clone().unwrap();
     assert_eq!(limit.on_exceed, OnExceed::Wait);
     assert_eq!(limit.rates.messages.unwrap().burst, 1);
     assert_eq!(limit.rates.bytes.unwrap().burst, 2 << 20);

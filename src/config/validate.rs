@@ -180,7 +180,7 @@ fn declarations(routes: &[PlacedRoute], report: &mut Report) {
 fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
     let max_msg_size = node.nsqd.max_msg_size;
     for placed in routes {
-        let bytes = placed.route.limit.and_then(|limit| limit.rates.bytes);
+        let bytes = placed.route.limit.as_ref().and_then(|limit| limit.rates.bytes);
         if let (Some(bytes), Some(spot)) = (bytes, &placed.burst_bytes)
             && bytes.burst < max_msg_size
         {

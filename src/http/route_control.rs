@@ -23,6 +23,8 @@ const DRAIN_TIMEOUT: (Duration, Duration) = (Duration::from_secs(30), Duration::
 pub struct Changes {
     /// Routes that were not there before.
     pub started: Vec<String>,
+    /// Routes that go on with other figures of their limit.
+    pub retuned: Vec<String>,
     /// Routes that started anew.
     pub changed: Vec<String>,
     /// Routes that are no more.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::bucket::{Bucket, Moment};
+use parking_lot::Mutex;
+
+use super::bucket::{Bucket, Level, Moment};
 use super::rate::LimitOptions;
 use crate::clock::{self, Instant};
 
@@ -20,16 +22,33 @@ pub struct Throttled {
     pub retry_after: Duration,
 }
 
-/// What a limiter tells about itself, for metrics. Shared, read at any time.
+/// What a limit tells about itself, for metrics. Shared, read at any time.
 #[derive(Debug)]
 pub struct Throttle {
     start: Instant,
     waited_nanos: AtomicU64,
     due_nanos: AtomicU64,
     rejected: AtomicU64,
+    levels: Mutex<Levels>,
+}
+
+#[derive(Debug, Default)]
+struct Levels {
+    messages: Option<Arc<Level>>,
+    bytes: Option<Arc<Level>>,
 }
 
 impl Throttle {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: clock::now(),
+            waited_nanos: AtomicU64::new(0),
+            due_nanos: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            levels: Mutex::default(),
+        })
+    }
+
     /// Total time spent waiting for the limit, current wait not included.
     #[must_use]
     pub fn waited(&self) -> Duration {
@@ -48,9 +67,30 @@ impl Throttle {
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
     }
+
+    /// Messages that may pass now, if they are limited; below zero, as many are owed.
+    #[must_use]
+    pub fn messages_left(&self) -> Option<i64> {
+        let now = nanos(clock::since(self.start));
+        self.levels.lock().messages.as_ref().map(|level| level.left(now))
+    }
+
+    /// Bytes that may pass now, if they are limited; below zero, as many are owed.
+    #[must_use]
+    pub fn bytes_left(&self) -> Option<i64> {
+        let now = nanos(clock::since(self.start));
+        self.levels.lock().bytes.as_ref().map(|level| level.left(now))
+    }
+
+    /// Notes a wait outside of a limiter: one of `span` is over, and what waits still is due at `due`.
+    pub fn note(&self, span: Duration, due: Option<Instant>) {
+        self.waited_nanos.fetch_add(nanos(span), Ordering::Relaxed);
+        let due = due.map_or(0, |due| nanos(due.saturating_duration_since(self.start)));
+        self.due_nanos.store(due, Ordering::Relaxed);
+    }
 }
 
-/// Messages and bytes a second, asked once a batch by exactly one waiter.
+/// Messages and bytes a second, asked by exactly one waiter.
 ///
 /// Dropping a waiting [`acquire`](Self::acquire) loses nothing: what was charged so far is kept for the next batch.
 #[derive(Debug)]
@@ -65,21 +105,43 @@ impl Limiter {
     /// A limiter with full buckets.
     #[must_use]
     pub fn new(options: &LimitOptions) -> Self {
-        let start = clock::now();
-        let pace = Pace { start, moment: Moment::default(), behind: false };
-        let bucket = |make: fn(&_, _) -> Bucket, allowance: &Option<_>| {
-            allowance.as_ref().map(|allowance| make(allowance, pace.moment.clone()))
-        };
-        Self {
-            messages: bucket(Bucket::of_messages, &options.messages),
-            bytes: bucket(Bucket::of_bytes, &options.bytes),
-            pace,
-            throttle: Arc::new(Throttle {
-                start,
-                waited_nanos: AtomicU64::new(0),
-                due_nanos: AtomicU64::new(0),
-                rejected: AtomicU64::new(0),
-            }),
+        let throttle = Throttle::new();
+        let moment = Moment::default();
+        let pace = Pace { start: throttle.start, moment, behind: false, is_waiting: false };
+        let mut limiter = Self { messages: None, bytes: None, pace, throttle };
+        limiter.fit(options);
+        limiter
+    }
+
+    /// A limiter with empty buckets, for what was not limited until now.
+    #[must_use]
+    pub fn empty(options: &LimitOptions) -> Self {
+        let mut limiter = Self::new(&LimitOptions::default());
+        limiter.retune(options);
+        limiter
+    }
+
+    fn fit(&mut self, options: &LimitOptions) {
+        let moment = || self.pace.moment.clone();
+        self.messages = options.messages.as_ref().map(|a| Bucket::of_messages(a, moment()));
+        self.bytes = options.bytes.as_ref().map(|a| Bucket::of_bytes(a, moment()));
+        let level = |bucket: &Option<Bucket>| bucket.as_ref().map(|b| Arc::clone(b.level()));
+        let levels = Levels { messages: level(&self.messages), bytes: level(&self.bytes) };
+        *self.throttle.levels.lock() = levels;
+    }
+
+    /// Changes the limit. The new buckets hold what the old ones did, at most their bursts, and owe what those owed; what
+    /// was not limited until now begins with nothing. So no change grants a burst that would not have been there.
+    pub fn retune(&mut self, options: &LimitOptions) {
+        self.pace.now();
+        let now = self.pace.moment.get();
+        let left = |bucket: &Option<Bucket>| bucket.as_ref().map_or(0, |b| b.level().left(now));
+        let (messages, bytes) = (left(&self.messages), left(&self.bytes));
+        self.fit(options);
+        for (bucket, left) in [(&self.messages, messages), (&self.bytes, bytes)] {
+            if let Some(bucket) = bucket {
+                bucket.inherit(left);
+            }
         }
     }
 
@@ -89,19 +151,38 @@ impl Limiter {
         Arc::clone(&self.throttle)
     }
 
+    /// Whether it is as a new one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let now = self.pace.elapsed();
+        let mut buckets = [&self.messages, &self.bytes].into_iter().flatten();
+        buckets.all(|bucket| bucket.level().is_full(now))
+    }
+
     /// Waits until a batch of `messages` messages with `bytes` bytes of bodies may pass, and charges for it.
     ///
     /// A batch that is larger than a burst waits for several fillings of the bucket.
     pub async fn acquire(&mut self, messages: u64, bytes: u64) {
+        while let Err(due) = self.try_turn(messages, bytes) {
+            self.pace.sleep(due, &self.throttle).await;
+        }
+    }
+
+    /// Charges towards a batch of `messages` messages with `bytes` bytes of bodies, which waits until it is paid for:
+    /// to be called again at the time that an `Err` says. What was charged meanwhile is kept.
+    ///
+    /// # Errors
+    /// When the next turn is due; it may be past.
+    pub fn try_turn(&mut self, messages: u64, bytes: u64) -> Result<(), Instant> {
         self.pace.begin();
         let (messages, bytes) = (cost(messages), cost(bytes));
-        if let Some(bucket) = &mut self.messages {
-            self.pace.fill(bucket, messages, &self.throttle).await;
-        }
-        if let Some(bucket) = &mut self.bytes {
-            self.pace.fill(bucket, bytes, &self.throttle).await;
+        for (bucket, cost) in [(&mut self.messages, messages), (&mut self.bytes, bytes)] {
+            if let Some(bucket) = bucket {
+                self.pace.fill(bucket, cost)?;
+            }
         }
         self.spend(messages, bytes);
+        Ok(())
     }
 
     /// Lets a batch of `messages` messages with `bytes` bytes of bodies pass now, or refuses it.
@@ -111,6 +192,16 @@ impl Limiter {
     /// # Errors
     /// [`Throttled`] if a bucket does not hold enough; nothing is spent then.
     pub fn try_acquire(&mut self, messages: u64, bytes: u64) -> Result<(), Throttled> {
+        self.reserve(messages, bytes)?;
+        self.pass(messages, bytes);
+        Ok(())
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), in two steps: once [`pass`](Self::pass) is called it has passed.
+    ///
+    /// # Errors
+    /// [`Throttled`] if a bucket does not hold enough.
+    pub fn reserve(&mut self, messages: u64, bytes: u64) -> Result<(), Throttled> {
         self.pace.now();
         let (messages, bytes) = (cost(messages), cost(bytes));
         // What the first bucket charged stays in its balance when the second refuses.
@@ -119,12 +210,18 @@ impl Limiter {
             self.bytes.as_mut().map(|bucket| bucket.charge(bytes)),
         ];
         let wait = charged.into_iter().flatten().filter_map(Result::err).max();
-        if let Some(retry_after) = wait {
-            self.throttle.rejected.fetch_add(1, Ordering::Relaxed);
-            return Err(Throttled { retry_after });
+        match wait {
+            None => Ok(()),
+            Some(retry_after) => {
+                self.throttle.rejected.fetch_add(1, Ordering::Relaxed);
+                Err(Throttled { retry_after })
+            }
         }
-        self.spend(messages, bytes);
-        Ok(())
+    }
+
+    /// Spends what [`reserve`](Self::reserve) found.
+    pub fn pass(&mut self, messages: u64, bytes: u64) {
+        self.spend(cost(messages), cost(bytes));
     }
 
     fn spend(&mut self, messages: i64, bytes: i64) {
@@ -147,6 +244,8 @@ struct Pace {
     start: Instant,
     moment: Moment,
     behind: bool,
+    /// Whether the last batch was not paid for when it asked.
+    is_waiting: bool,
 }
 
 impl Pace {
@@ -156,7 +255,7 @@ impl Pace {
 
     /// Sets the moment to the clock's.
     fn now(&mut self) {
-        self.behind = false;
+        (self.behind, self.is_waiting) = (false, false);
         self.moment.set(self.elapsed());
     }
 
@@ -170,28 +269,30 @@ impl Pace {
             now
         };
         self.moment.set(at);
-        self.behind = false;
+        // The batch behind one that had to wait begins where that one left off.
+        self.behind = std::mem::take(&mut self.is_waiting);
     }
 
-    /// Charges `cost` to `bucket`, turn by turn, sleeping as long as each turn needs.
-    async fn fill(&mut self, bucket: &mut Bucket, cost: i64, throttle: &Throttle) {
+    /// Charges `cost` to `bucket`, turn by turn; `Err` says when the next one is due, and moves the moment there.
+    fn fill(&mut self, bucket: &mut Bucket, cost: i64) -> Result<(), Instant> {
         loop {
             match bucket.charge(cost) {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return Ok(()),
                 Err(wait) => {
-                    self.behind = true;
-                    self.sleep(wait, throttle).await;
+                    (self.behind, self.is_waiting) = (true, true);
+                    let due = self.moment.get().saturating_add(nanos(wait));
+                    self.moment.set(due);
+                    return Err(self.start + Duration::from_nanos(due));
                 }
             }
         }
     }
 
-    /// Moves the moment on by `wait` and sleeps until the clock is there.
-    async fn sleep(&self, wait: Duration, throttle: &Throttle) {
-        let due = self.moment.get().saturating_add(nanos(wait));
-        self.moment.set(due);
+    /// Sleeps until `due`, if that is to come.
+    async fn sleep(&self, due: Instant, throttle: &Throttle) {
         let before = self.elapsed();
+        let due = nanos(due.saturating_duration_since(self.start));
         if due <= before {
             return;
         }

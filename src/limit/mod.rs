@@ -12,12 +12,19 @@
 //! - Waiters race and large ones starve. A limiter therefore has exactly one waiter: [`Limiter::acquire`] takes
 //!   `&mut self`. A route that has several senders puts its limiter behind one task.
 //!
+//! [`Meter`] puts a second limiter above the first, for what may pass with a mark; [`Keyed`] has a meter for each key. A
+//! changed limit keeps what its buckets held ([`Limiter::retune`]).
+//!
 //! There is no zero rate: a pause is a gate of its own, in front of the limiter.
 
 mod bucket;
+mod keyed;
 mod limiter;
+mod meter;
 mod rate;
 
 pub use bucket::BYTES_PER_CELL;
+pub use keyed::Keyed;
 pub use limiter::{Limiter, Throttle, Throttled};
+pub use meter::{Colour, Meter, MeterOptions};
 pub use rate::{Allowance, LimitOptions, Rate};

@@ -34,6 +34,10 @@ pub struct RouteCounters {
     pub rejected: AtomicU64,
     /// The part of `rejected` that was above the limit.
     pub rejected_by_limit: AtomicU64,
+    /// The part of `dropped` that was above the limit.
+    pub dropped_by_limit: AtomicU64,
+    /// Messages that passed above the committed rate, and were marked.
+    pub excess: AtomicU64,
     /// Deliveries given back to their broker unsettled: nobody wanted them any more, or the connection was lost.
     pub given_back: AtomicU64,
 }
@@ -54,6 +58,8 @@ pub struct RouteCounts {
     pub redelivered: u64,
     pub rejected: u64,
     pub rejected_by_limit: u64,
+    pub dropped_by_limit: u64,
+    pub excess: u64,
     pub given_back: u64,
 }
 
@@ -66,6 +72,8 @@ impl RouteCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let confirmed = read(&self.confirmed);
         let dead_lettered = read(&self.dead_lettered);
+        let dropped_by_limit = read(&self.dropped_by_limit);
+        let excess = read(&self.excess);
         let dropped = read(&self.dropped);
         let filtered = read(&self.filtered);
         let rejected_by_limit = read(&self.rejected_by_limit);
@@ -90,6 +98,8 @@ impl RouteCounters {
             redelivered,
             rejected,
             rejected_by_limit,
+            dropped_by_limit,
+            excess,
             given_back,
         }
     }
@@ -159,6 +169,14 @@ pub struct LimitStatus {
     pub throttled_seconds: f64,
     /// Time that the batch at the limit still has to wait.
     pub projected_wait_seconds: f64,
+    /// Messages that may pass now, if they are limited; below zero, as many are owed.
+    pub messages_left: Option<i64>,
+    /// Bytes that may pass now, if they are limited; below zero, as many are owed.
+    pub bytes_left: Option<i64>,
+    /// Keys that have a limit of their own, if there are keys.
+    pub keys: Option<u64>,
+    /// Messages that wait for their key's limit, or for a rate with a mark.
+    pub parked: u64,
 }
 
 /// Everything that is shown of a route.

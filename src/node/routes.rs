@@ -55,6 +55,7 @@ impl RouteKeeper {
         let applied = self.bridge.apply(&routes, self.config.shutdown_timeout).await;
         Changes {
             started: applied.started,
+            retuned: applied.retuned,
             changed: applied.changed,
             stopped: applied.stopped,
             unchanged: applied.unchanged,
@@ -74,8 +75,15 @@ impl RouteKeeper {
                 for warning in &changes.warnings {
                     tracing::warn!("{warning}");
                 }
-                let Changes { started, changed, stopped, unchanged, .. } = changes;
-                tracing::info!(?started, ?changed, ?stopped, unchanged, "routes reloaded");
+                let Changes { started, retuned, changed, stopped, unchanged, .. } = changes;
+                tracing::info!(
+                    ?started,
+                    ?retuned,
+                    ?changed,
+                    ?stopped,
+                    unchanged,
+                    "routes reloaded"
+                );
             }
             Err(ControlError::Invalid(findings)) => {
                 for finding in findings {

@@ -349,6 +349,16 @@ const ROUTE: &[Column<RouteStatus>] = &[
         |route| route.counters.rejected_by_limit.into(),
     ),
     counter(
+        "leveret_route_dropped_by_limit_total",
+        "Messages dropped because they were above the limit.",
+        |route| route.counters.dropped_by_limit.into(),
+    ),
+    counter(
+        "leveret_route_excess_total",
+        "Messages that passed above the committed rate, and were marked.",
+        |route| route.counters.excess.into(),
+    ),
+    counter(
         "leveret_route_given_back_total",
         "Deliveries given back to their broker unsettled.",
         |route| route.counters.given_back.into(),
@@ -363,6 +373,22 @@ const ROUTE: &[Column<RouteStatus>] = &[
         "Time that the batch at the limit still has to wait.",
         |route| limit(route, |limit| limit.projected_wait_seconds).into(),
     ),
+    gauge(
+        "leveret_route_limit_left_messages",
+        "Messages that a route's limit lets pass now; below zero, as many are owed.",
+        |route| limit(route, |limit| limit.messages_left).into(),
+    ),
+    gauge(
+        "leveret_route_limit_left_bytes",
+        "Bytes that a route's limit lets pass now; below zero, as many are owed.",
+        |route| limit(route, |limit| limit.bytes_left).into(),
+    ),
+    gauge("leveret_route_limit_keys", "Keys that have a limit of their own.", |route| {
+        limit(route, |limit| limit.keys).into()
+    }),
+    gauge("leveret_route_limit_parked", "Messages that wait for their key's limit.", |route| {
+        limit(route, |limit| limit.parked).into()
+    }),
     gauge(
         "leveret_route_limit_messages_per_second",
         "Messages a second that a route's limit allows.",

@@ -9,11 +9,14 @@ use super::publisher::Publishing;
 use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::message::{Message, Refusal, RefusalKind};
 use crate::bridge::properties::Unsendable;
-use crate::bridge::transform::{Needs, TransformError};
+use crate::bridge::transform::{Needs, Template, TransformError};
 use crate::names::MessageId;
 
 /// The header that holds a message's id where its `message_id` is not ours.
 const ID_HEADER: &str = "x-leveret-id";
+
+/// The header of what passed above the route's committed rate.
+const EXCESS_HEADER: &str = "x-leveret-excess";
 
 impl Publishing {
     /// The exchange and the routing key.
@@ -26,6 +29,9 @@ impl Publishing {
         if let Some(put_off) = &message.put_off {
             return Ok(("".into(), put_off.queue.name.as_str().into()));
         }
+        if let Some(key) = self.excess_key.as_ref().filter(|_| message.is_excess) {
+            return self.excess_address(key, message, id);
+        }
         if let Some((exchange, key)) = message.shaped().and_then(|shaped| shaped.address.as_ref()) {
             return Ok((exchange.as_str().into(), key.as_str().into()));
         }
@@ -34,6 +40,21 @@ impl Publishing {
         let view = message.view(&self.from, id).with_needs(needs);
         let exchange = self.to.exchange.render(&view).map_err(refused)?;
         let routing_key = self.to.routing_key.render(&view).map_err(refused)?;
+        Ok(((&*exchange).into(), (&*routing_key).into()))
+    }
+
+    /// Where a message above the committed rate goes: to the same exchange.
+    fn excess_address(
+        &self,
+        key: &Template,
+        message: &Message,
+        id: &str,
+    ) -> Result<(ShortString, ShortString), Refusal> {
+        let refused =
+            |error: TransformError| Refusal::new(RefusalKind::Transform, error.to_string());
+        let view = message.view(&self.from, id);
+        let exchange = self.to.exchange.render(&view).map_err(refused)?;
+        let routing_key = key.render(&view).map_err(refused)?;
         Ok(((&*exchange).into(), (&*routing_key).into()))
     }
 
@@ -73,6 +94,9 @@ impl Publishing {
         let mut headers = properties.headers().clone().unwrap_or_default();
         if let Some(refusal) = &message.dead {
             self.add_dead_letter_headers(&mut headers, message, refusal);
+        }
+        if message.is_excess && message.dead.is_none() {
+            headers.insert(EXCESS_HEADER.into(), AMQPValue::LongUInt(1));
         }
         if let Some(put_off) = &message.put_off {
             headers.insert(DUE_HEADER.into(), AMQPValue::LongLongInt(put_off.due));

@@ -24,7 +24,7 @@ use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind,
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpTarget, PublishOptions};
 use crate::bridge::status::Status;
-use crate::bridge::transform::Needs;
+use crate::bridge::transform::{Needs, Template};
 use crate::clock::{self, Instant, jittered};
 use crate::names::MessageId;
 
@@ -33,6 +33,8 @@ pub(in crate::bridge) struct Publishing {
     pub(in crate::bridge) link: Arc<Link>,
     pub(in crate::bridge) from: Provenance,
     pub(in crate::bridge) to: AmqpTarget,
+    /// The routing key of excess messages, if they have one.
+    pub(in crate::bridge) excess_key: Option<Template>,
     pub(in crate::bridge) options: PublishOptions,
     pub(in crate::bridge) status: Arc<Status>,
     pub(in crate::bridge) settle: Arc<dyn Settle>,

@@ -102,6 +102,11 @@ impl QueueSource {
         }
     }
 
+    /// Whether a message that was handed out was not given back since.
+    pub(in crate::bridge) fn knows(&self, id: MessageId) -> bool {
+        self.state.lock().knows(id)
+    }
+
     /// Takes what has arrived.
     fn arrive(&self, burst: Vec<Arrival>) {
         let now = clock::unix_nanos();
@@ -119,6 +124,7 @@ impl QueueSource {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
                 due: None,
             };

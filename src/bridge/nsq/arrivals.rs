@@ -11,14 +11,15 @@ use tokio::sync::watch;
 use super::held::Held;
 use super::misfits::Misfits;
 use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
+use crate::bridge::gate;
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::route::NsqChannel;
+use crate::bridge::route::{NsqChannel, RouteLimit};
 use crate::bridge::runner::Pace;
 use crate::bridge::shaper::{Incoming, Shaper, Unsent};
 use crate::bridge::status::Status;
 use crate::clock;
 use crate::engine::{Channel, Engine, Offer, Upstream};
-use crate::limit::{LimitOptions, Limiter};
+use crate::limit::Limiter;
 use crate::names::MessageId;
 
 /// See the module's description.
@@ -29,6 +30,7 @@ pub(in crate::bridge) struct Feeder {
     phase: watch::Receiver<Phase>,
     held: Arc<Held>,
     upstream: Arc<dyn Upstream>,
+    limit: watch::Receiver<Option<RouteLimit>>,
     limiter: Option<Limiter>,
     pace: Pace,
     misfits: Misfits,
@@ -46,13 +48,14 @@ impl Feeder {
         target: NsqChannel,
         status: Arc<Status>,
         (held, settlements): (Arc<Held>, Arc<Settlements>),
-        limit: Option<&LimitOptions>,
+        mut limit: watch::Receiver<Option<RouteLimit>>,
         (max_msg_size, phase): (u64, watch::Receiver<Phase>),
         shaper: Option<Shaper>,
     ) -> Self {
         let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
         let upstream = Arc::clone(&held) as Arc<dyn Upstream>;
-        let limiter = limit.map(Limiter::new);
+        let rates = limit.borrow_and_update().as_ref().map(|limit| limit.rates);
+        let limiter = rates.as_ref().map(Limiter::new);
         if let Some(limiter) = &limiter {
             status.set_throttle(limiter.throttle());
         }
@@ -63,8 +66,9 @@ impl Feeder {
             phase,
             held,
             upstream,
+            limit,
             limiter,
-            pace: Pace::of(limit),
+            pace: Pace::of(rates.as_ref()),
             misfits,
             shaper,
             settlements,
@@ -124,18 +128,37 @@ impl Feeder {
     /// Passes on `rest`, a portion at a time. What is not passed on stays in `rest` if this is dropped.
     async fn pass_on(&mut self) {
         loop {
+            if self.limit.has_changed().unwrap_or(false) {
+                self.tune();
+            }
             let (count, bytes) = self.pace.portion(self.rest.iter().map(Arrival::size));
             if count == 0 {
                 return;
             }
             if let Some(limiter) = &mut self.limiter {
-                limiter.acquire(count as u64, bytes).await;
+                tokio::select! {
+                    biased;
+                    () = limiter.acquire(count as u64, bytes) => {}
+                    () = gate::changed(&mut self.limit) => {
+                        self.tune();
+                        continue;
+                    }
+                }
             }
             while !self.offer(count) {
                 // The channel went just now.
                 self.prepare();
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Takes over a limit of other figures.
+    fn tune(&mut self) {
+        let rates = self.limit.borrow_and_update().as_ref().map(|limit| limit.rates);
+        if let (Some(limiter), Some(rates)) = (&mut self.limiter, rates) {
+            limiter.retune(&rates);
+            self.pace = Pace::of(Some(&rates));
         }
     }
 

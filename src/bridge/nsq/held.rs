@@ -96,6 +96,7 @@ fn message_of(arrival: &Arrival) -> Message {
         ticket: None,
         dead: None,
         placed: Placed::Nowhere,
+        is_excess: false,
         put_off: None,
         due: None,
     }
@@ -131,6 +132,7 @@ impl Upstream for Held {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
                 due: None,
             };

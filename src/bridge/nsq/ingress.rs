@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
+use super::refusing::Refusing;
 use crate::bridge::deferred::Defer;
-use crate::bridge::message::{Message, Outcome, Placed, Settle};
-use crate::bridge::route::PublishOptions;
+use crate::bridge::message::{Message, Outcome, Placed, Provenance, Settle};
+use crate::bridge::route::{PublishOptions, RouteLimit};
 use crate::bridge::runner::Pace;
 use crate::bridge::status::Status;
 use crate::clock::{self, Instant};
 use crate::engine::{Ingress, Outbound, PublishError, Ticket};
-use crate::limit::Limiter;
 
 #[derive(Default)]
 struct Queue {
@@ -34,7 +34,7 @@ pub(in crate::bridge) struct Producers {
     status: Arc<Status>,
     options: PublishOptions,
     /// The route's limit, if it says `on_exceed: reject`.
-    limiter: Option<Mutex<Limiter>>,
+    refusing: Option<Mutex<Refusing>>,
     queue: Mutex<Queue>,
     arrived: Notify,
     deadline: Notify,
@@ -49,13 +49,15 @@ impl Producers {
     pub(in crate::bridge) fn new(
         status: Arc<Status>,
         options: PublishOptions,
-        limiter: Option<Limiter>,
+        limit: Option<watch::Receiver<Option<RouteLimit>>>,
+        from: Provenance,
         target_defers: bool,
     ) -> Arc<Self> {
+        let refusing = limit.and_then(|limit| Refusing::new(limit, from, &status));
         Arc::new(Self {
             status,
             options,
-            limiter: limiter.map(Mutex::new),
+            refusing: refusing.map(Mutex::new),
             queue: Mutex::default(),
             arrived: Notify::new(),
             deadline: Notify::new(),
@@ -138,6 +140,14 @@ impl Producers {
         }
     }
 
+    /// Confirms what was above the limit and is dropped.
+    pub(in crate::bridge) fn drop_above(&self, messages: Vec<Message>) {
+        let tickets = messages.into_iter().filter_map(|message| message.ticket);
+        let dropped: u64 = tickets.map(|ticket| u64::from(ticket.confirm())).sum();
+        self.status.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.status.counters.dropped_by_limit.fetch_add(dropped, Ordering::Relaxed);
+    }
+
     /// Has publishes with a delay put off so.
     pub(in crate::bridge) fn defer_by(&self, defer: Defer) {
         *self.defer.lock() = Some(defer);
@@ -171,18 +181,30 @@ impl Producers {
         Ok(())
     }
 
-    fn admit(&self, messages: u64, bytes: u64) -> Result<(), PublishError> {
-        let Some(limiter) = &self.limiter else {
+    /// Lets a publish pass the limit, or refuses all of it.
+    fn admit(&self, batch: &mut [Message]) -> Result<(), PublishError> {
+        let Some(refusing) = &self.refusing else {
             return Ok(());
         };
-        limiter.lock().try_acquire(messages, bytes).map_err(|_| {
-            self.status.counters.received.fetch_add(messages, Ordering::Relaxed);
-            self.status.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
-            self.status.counters.rejected.fetch_add(messages, Ordering::Relaxed);
-            self.status.counters.rejected_by_limit.fetch_add(messages, Ordering::Relaxed);
-            PublishError::Limited { route: Arc::clone(&self.status.name) }
-        })
+        let admitted = refusing.lock().admit(batch);
+        let Err(refused) = admitted else { return Ok(()) };
+        let counters = &self.status.counters;
+        let messages = batch.len() as u64;
+        counters.received.fetch_add(messages, Ordering::Relaxed);
+        counters.bytes_received.fetch_add(bytes_of(batch), Ordering::Relaxed);
+        counters.rejected.fetch_add(messages, Ordering::Relaxed);
+        match refused {
+            Some(refusal) => Err(self.refused(&refusal.reason)),
+            None => {
+                counters.rejected_by_limit.fetch_add(messages, Ordering::Relaxed);
+                Err(PublishError::Limited { route: Arc::clone(&self.status.name) })
+            }
+        }
     }
+}
+
+fn bytes_of(batch: &[Message]) -> u64 {
+    batch.iter().map(Message::size).sum()
 }
 
 impl Ingress for Producers {
@@ -190,9 +212,10 @@ impl Ingress for Producers {
         if !self.target_defers && batch.iter().any(|message| !message.delay.is_zero()) {
             return self.defer(batch, &ticket);
         }
-        let messages = batch.len() as u64;
-        let bytes: u64 = batch.iter().map(|message| message.body.len() as u64).sum();
-        self.admit(messages, bytes)?;
+        let mut batch: Vec<Message> =
+            batch.into_iter().map(|outbound| message(outbound, &ticket)).collect();
+        self.admit(&mut batch)?;
+        let (messages, bytes) = (batch.len() as u64, bytes_of(&batch));
         let mut queue = self.queue.lock();
         if queue.is_closed {
             return Err(PublishError::Exiting);
@@ -202,9 +225,9 @@ impl Ingress for Producers {
         while queue.deadlines.front().is_some_and(|(_, ticket)| ticket.outcome().is_some()) {
             queue.deadlines.pop_front();
         }
-        queue.deadlines.push_back((clock::now() + self.options.timeout, ticket.clone()));
+        queue.deadlines.push_back((clock::now() + self.options.timeout, ticket));
         queue.bytes += bytes;
-        queue.messages.extend(batch.into_iter().map(|outbound| message(outbound, &ticket)));
+        queue.messages.extend(batch);
         drop(queue);
         self.arrived.notify_one();
         if is_first {
@@ -240,6 +263,7 @@ fn message(outbound: Outbound, ticket: &Ticket) -> Message {
         ticket: Some(ticket.clone()),
         dead: None,
         placed: Placed::Nowhere,
+        is_excess: false,
         put_off: None,
         due,
     }

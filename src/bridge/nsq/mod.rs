@@ -5,6 +5,7 @@ pub(super) mod held;
 pub(super) mod ingress;
 mod misfits;
 pub(super) mod queue;
+mod refusing;
 pub(super) mod remote_sink;
 pub(super) mod remote_source;
 pub(super) mod topic_sink;

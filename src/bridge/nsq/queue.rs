@@ -153,6 +153,7 @@ fn pull(consumer: &Consumer, pace: &Pace) -> Vec<Message> {
                 ticket: None,
                 dead: None,
                 placed: Placed::Nowhere,
+                is_excess: false,
                 put_off: None,
                 due: None,
             }

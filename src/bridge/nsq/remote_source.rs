@@ -154,6 +154,7 @@ impl RemoteSource {
                 ticket: None,
                 dead: None,
                 placed: known.recall(id),
+                is_excess: false,
                 put_off: None,
                 due: None,
             });

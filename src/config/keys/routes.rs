@@ -92,31 +92,87 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
     ],
 );
 
+const BURST: Key = key(
+    "burst",
+    Kind::Integer(1, 4_294_967_295),
+    "one second's worth",
+    "messages that may pass at once",
+);
+const BURST_BYTES: Key = key(
+    "burst_bytes",
+    Kind::Size(1 << 10, 1 << 40),
+    "one second's worth",
+    "bytes that may pass at once",
+);
+const BYTES: Key = key("bytes", BYTE_RATE, "no limit", "bytes in a span of time, counted in KiB");
+const MESSAGES: Key =
+    key("messages", MESSAGE_RATE, "no limit", "messages in a span of time. Zero is refused");
+
 /// `limit`.
 pub(in crate::config) const LIMIT: &Keys = &Keys::new(
     "limit",
     &[
+        BURST,
+        BURST_BYTES,
+        BYTES,
         key(
-            "burst",
-            Kind::Integer(1, 4_294_967_295),
-            "one second's worth",
-            "messages that may pass at once",
+            "excess",
+            Kind::Mapping(EXCESS),
+            "nothing",
+            "what may pass above `messages` and `bytes` with a mark, see \
+             [limit.excess](#limitexcess)",
         ),
         key(
-            "burst_bytes",
-            Kind::Size(1 << 10, 1 << 40),
-            "one second's worth",
-            "bytes that may pass at once",
+            "max_keys",
+            Kind::Integer(1, 100_000),
+            "`10000`",
+            "with `per`: keys that have a limit of their own at once; about 1 KiB of memory each",
         ),
-        key("bytes", BYTE_RATE, "no limit", "bytes in a span of time, counted in KiB"),
-        key("messages", MESSAGE_RATE, "no limit", "messages in a span of time. Zero is refused"),
+        MESSAGES,
         key(
             "on_exceed",
-            Kind::Choice(&["wait", "reject"]),
+            Kind::Choice(&["wait", "reject", "dead_letter", "drop"]),
             "`wait`",
             "above the limit: `wait` lets the origin wait (a producer's OK comes later, a queue's \
-             deliveries stay at the broker), `reject` answers the producer with an error. \
-             `reject` is for direct nsq → amqp only: elsewhere there is nobody to tell",
+             deliveries stay at the broker), `reject` answers the producer with an error, \
+             `dead_letter` hands the message to the route's [dead_letter](#dead_letter), `drop` \
+             drops and counts it (a producer gets its OK). `reject` is for direct routes from nsq \
+             only, `dead_letter` for routes with a place for dead letters, `drop` for all but a \
+             queue as a channel",
+        ),
+        key(
+            "per",
+            TEMPLATE,
+            "",
+            "the key of a message, such as `{{ body.tenant }}`: each key has the whole limit for \
+             itself, see [limits by key](#limits-by-key). Not for a queue as a channel",
+        ),
+        key(
+            "total",
+            Kind::Mapping(TOTAL),
+            "no limit",
+            "with `per`: the limit of all keys together, see [limit.total](#limittotal)",
+        ),
+    ],
+);
+
+/// `limit.total`.
+pub(in crate::config) const TOTAL: &Keys =
+    &Keys::new("limit.total", &[BURST, BURST_BYTES, BYTES, MESSAGES]);
+
+/// `limit.excess`.
+pub(in crate::config) const EXCESS: &Keys = &Keys::new(
+    "limit.excess",
+    &[
+        BURST,
+        BURST_BYTES,
+        BYTES,
+        MESSAGES,
+        key(
+            "routing_key",
+            TEMPLATE,
+            "that of the route",
+            "where such messages go instead, in the same exchange",
         ),
     ],
 );

@@ -77,12 +77,24 @@ const ROUTE: &[(&str, &str)] = &[
         "9:39: routes[0].limit.burst_bytes: expected 1KiB to 1TiB, found \"100\"",
     ),
     (
-        "  limit: {messages: 1/s, on_exceed: drop}",
-        "9:37: routes[0].limit.on_exceed: expected wait or reject, found \"drop\"",
+        "  limit: {messages: 1/s, on_exceed: hold}",
+        "9:37: routes[0].limit.on_exceed: expected wait, reject, dead_letter or drop, found \"hold\"",
     ),
     (
         "  limit: {messages: 1/s, on_exceed: rejct}",
-        "9:37: routes[0].limit.on_exceed: expected wait or reject, found \"rejct\"; did you mean \"reject\"?",
+        "9:37: routes[0].limit.on_exceed: expected wait, reject, dead_letter or drop, found \"rejct\"; did you mean \"reject\"?",
+    ),
+    (
+        "  limit: {messages: 1/s, max_keys: 5}",
+        "9:36: routes[0].limit.max_keys: there are no keys: the key \"per\" is missing",
+    ),
+    (
+        "  limit: {messages: 1/s, per: tenant}",
+        "9:31: routes[0].limit.per: the same for every message; expected a template such as {{ body.tenant }}",
+    ),
+    (
+        "  limit: {messages: 1/s, on_exceed: dead_letter}",
+        "9:37: routes[0].limit.on_exceed: only queued routes and amqp → amqp have dead letters; use on_exceed: wait",
     ),
     (
         "  limit: {bytes: 1MiB/s, burst_bytes: 64KiB}",
@@ -247,6 +259,22 @@ fn modes_from_a_broker() {
                 "mode: queued\n  limit: {messages: 1/s, on_exceed: reject}",
             ),
             "6:37: routes[0].limit.on_exceed: only a direct route from nsq has a producer to tell; use on_exceed: wait",
+        ),
+        (
+            deliver(
+                "queue: q",
+                "topic: t, channel: c",
+                "mode: direct\n  limit: {messages: 1/s, on_exceed: drop}",
+            ),
+            "6:37: routes[0].limit.on_exceed: what appears as a channel is finished by its consumers; use on_exceed: wait",
+        ),
+        (
+            deliver(
+                "queue: q",
+                "topic: t",
+                "mode: queued\n  limit: {messages: 1/s, excess: {messages: 1/s}}",
+            ),
+            "6:34: routes[0].limit.excess: only a message on its way to an exchange can be marked",
         ),
         (
             deliver("queue: q", "topic: 't#ephemeral'", "mode: queued"),

@@ -17,6 +17,8 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     Count(u64),
+    /// May be below zero.
+    Balance(i64),
     Amount(f64),
     /// There is no sample.
     Unknown,
@@ -26,6 +28,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => count.fmt(f),
+            Self::Balance(balance) => balance.fmt(f),
             Self::Amount(amount) => amount.fmt(f),
             Self::Unknown => f.write_str("NaN"),
         }
@@ -35,6 +38,12 @@ impl fmt::Display for Value {
 impl From<u64> for Value {
     fn from(count: u64) -> Self {
         Self::Count(count)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(balance: i64) -> Self {
+        Self::Balance(balance)
     }
 }
 

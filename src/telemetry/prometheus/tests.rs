@@ -30,6 +30,10 @@ fn route() -> RouteStatus {
         window: Some(100),
         lag: Some(0),
         limit: Some(LimitStatus {
+            messages_left: Some(-3),
+            bytes_left: Some(7),
+            keys: Some(2),
+            parked: 1,
             messages_per_second: Some(0.5),
             messages_burst: Some(10),
             bytes_per_second: Some(1024.0),
@@ -89,6 +93,8 @@ fn samples_say_what_there_is() {
     has(&page, &format!("leveret_route_received_total{{{route}}} 7"));
     has(&page, &format!("leveret_route_state{{{route},state=\"running\"}} 1"));
     has(&page, &format!("leveret_route_state{{{route},state=\"failed\"}} 0"));
+    has(&page, &format!("leveret_route_limit_left_messages{{{route}}} -3"));
+    has(&page, &format!("leveret_route_limit_keys{{{route}}} 2"));
     has(&page, &format!("leveret_route_limit_messages_per_second{{{route}}} 0.5"));
     has(&page, "leveret_broker_connections{broker=\"main\",role=\"publish\",state=\"up\"} 2");
 }
