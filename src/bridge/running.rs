@@ -384,18 +384,14 @@ impl Running {
         &mut self,
         from: &remote::RemoteSource,
     ) -> Option<(runner::Source, Arc<dyn Origin>, Provenance)> {
-        let (source, work) = match RemoteSource::start(from, Arc::clone(&self.status)) {
-            Ok(started) => started,
-            Err(error) => {
-                self.status.failed(error.to_string());
-                return None;
-            }
-        };
+        let started = RemoteSource::start(from, Arc::clone(&self.status));
+        let failed = |error: crate::tls::TlsError| self.status.failed(error.to_string());
+        let (source, work) = started.map_err(failed).ok()?;
         self.tasks.spawn(Arc::clone(&source).attend(work, self.phase.subscribe()));
         let origin = Arc::clone(&source) as Arc<dyn Origin>;
         let (topic, channel) = (from.topic.clone(), from.channel.clone());
-        let text = from.to_string();
-        Some((runner::Source::Remote(source), origin, Provenance { topic, channel, text }))
+        let called = Provenance { topic, channel, text: from.to_string() };
+        Some((runner::Source::Remote(source), origin, called))
     }
 
     /// Has deferred messages that come too early wait on.
