@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 /// Spawns `future` on the current runtime inside a span that carries `name`.
@@ -22,15 +22,4 @@ where
 pub async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     // Nobody is left to say go on, so a lost sender is a stop too.
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-/// Waits until all of `tasks` have ended, and reports those that failed.
-pub async fn join_all(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a task failed");
-        }
-    }
 }

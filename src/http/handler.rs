@@ -134,7 +134,10 @@ async fn run(
         Endpoint::RouteDelete => route_control::remove(context, path, raw).await,
         Endpoint::RoutesReload => route_control::reload(context).await,
         Endpoint::RouteAct(act) => route_control::act(context, path, raw, act).await,
-        Endpoint::Metrics => Ok(routes::metrics(context)),
+        Endpoint::Metrics => {
+            stats::count_elsewhere(context).await;
+            Ok(routes::metrics(context))
+        }
         Endpoint::ConfigGet => options::get(context, path),
         Endpoint::ConfigPut => options::put(context, path, body).await,
         Endpoint::SetBlockRate => debug::set_block_rate(raw).map(Reply::Text),

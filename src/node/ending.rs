@@ -26,13 +26,14 @@ impl Signals {
         })
     }
 
-    /// The next one that ends the node; SIGHUP has it read its routes again.
+    /// The next one that ends the node. SIGHUP has it read its routes again, if it has any to read; a node without, as nsqd
+    /// is one, ends.
     async fn next(&mut self, routes: &RouteKeeper) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {}
+                _ = self.hangup.recv() => if !routes.has_files() { return "SIGHUP" },
             }
             // It says itself what comes of it, and is not left half-way.
             routes.reload().await.map(drop).unwrap_or_default();

@@ -96,6 +96,11 @@ impl RouteKeeper {
         result
     }
 
+    /// Whether there is a folder to read routes from.
+    pub(super) const fn has_files(&self) -> bool {
+        self.config.bridges.is_some()
+    }
+
     fn folder(&self) -> Result<&Path, ControlError> {
         self.config.bridges.as_deref().ok_or_else(|| {
             ControlError::Conflict("the node has no folder of route files: see bridges".to_owned())

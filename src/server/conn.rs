@@ -12,10 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use super::auth::{Answer, AskError};
 use super::buffers::{Input, give_output, take_output};
 use super::rider::Rehome;
-use super::session::{Burst, Session, Upgrade};
+use super::session::{Burst, Heard, Session, Upgrade};
 use super::stream::{HandshakeError, Stream};
 use super::{Options, host};
 use crate::clock::{self, Instant};
@@ -130,14 +129,6 @@ async fn finish(mut stream: Stream<impl AsyncRead + AsyncWrite + Unpin>, out: &[
 /// Something that the session waits for, under way.
 type Asking = Pin<Box<dyn Future<Output = Heard> + Send>>;
 
-/// What came of it.
-enum Heard {
-    /// The auth servers were asked.
-    Leave(Result<Answer, AskError>),
-    /// What was subscribed to is there, or not.
-    Prepared(Result<(), String>),
-}
-
 struct Conn<S> {
     stream: Stream<S>,
     session: Session,
@@ -242,10 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
                 Ok(Event::Heard(heard)) => {
                     self.asking = None;
                     self.heard = clock::now();
-                    match heard {
-                        Heard::Leave(answer) => self.session.answered(answer, self.heard),
-                        Heard::Prepared(done) => self.session.prepared(done),
-                    }
+                    self.session.hear(heard, self.heard);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");

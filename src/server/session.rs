@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 
 use super::Options;
-use super::auth::Leave;
+use super::auth::{Answer, AskError, Leave};
 use super::hold::Pace;
 use super::replies::{Publisher, Replies};
 use crate::clock::{self, Instant};
@@ -57,6 +57,14 @@ enum Halt {
     Ask(Asking),
     /// What it has subscribed to is being made ready elsewhere.
     Prepare,
+}
+
+/// What came of something that a connection waited for.
+pub(super) enum Heard {
+    /// The auth servers were asked.
+    Leave(Result<Answer, AskError>),
+    /// What was subscribed to is there, or not.
+    Prepared(Result<(), String>),
 }
 
 /// See the module's description.
@@ -134,6 +142,14 @@ impl Session {
     /// How long the client may be silent.
     pub(super) fn silence_max(&self) -> Option<Duration> {
         self.settings.heartbeat_interval.map(|interval| interval * 2)
+    }
+
+    /// Goes on after what it has waited for.
+    pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Leave(answer) => self.answered(answer, now),
+            Heard::Prepared(done) => self.prepared(done),
+        }
     }
 
     /// Whether something is to happen before another command is handled.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::http;
 use crate::support::leveret::{Leveret, is_nsqd};
 use crate::support::nsq::Client;
 use crate::support::nsqds::{client_of, collect, gateway, list, make, nodes, publish};
@@ -259,4 +260,28 @@ routes:
     let mut consumer = Client::subscribed(source.tcp(), "came", "c", 100);
     assert_eq!(collect(&mut consumer, 300).values().sum::<usize>(), 300);
     await_count(&at.server, "in", "confirmed", 300);
+}
+
+#[test]
+fn a_paused_route_leaves_messages_to_others_and_a_resumed_one_goes_on() {
+    let source = Leveret::nsqd().start();
+    make(&source, "orders", "bridge");
+    let gateway = gateway(&format!(
+        "routes:\n  - name: bridge\n    from: {{ nsq: {{ nsqd: {}, topic: orders }} }}\n    to: {{ nsq: {{ topic: orders }} }}\n    \
+         mode: queued\n",
+        list(std::slice::from_ref(&source))
+    ));
+    let mut consumer = Client::subscribed(gateway.tcp(), "orders", "c", 100);
+    publish(source.tcp(), "orders", "a", 50);
+    assert_eq!(collect(&mut consumer, 50).len(), 50);
+    http::done(gateway.http(), "/v1/routes/bridge/pause");
+    until_true("no RDY", || client_of(&source, "orders", "bridge")["ready_count"] == 0);
+    publish(source.tcp(), "orders", "b", 50);
+    let mut other = Client::subscribed(source.tcp(), "orders", "bridge", 10);
+    assert_eq!(collect(&mut other, 50).len(), 50);
+    drop(other);
+    publish(source.tcp(), "orders", "c", 50);
+    http::done(gateway.http(), "/v1/routes/bridge/resume");
+    assert_eq!(collect(&mut consumer, 50).len(), 50);
+    assert_eq!(settled(&gateway, "bridge")["confirmed"], 100);
 }

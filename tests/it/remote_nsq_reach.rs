@@ -138,12 +138,13 @@ routes:
 "#,
         at = lookupd.address()
     ));
-    publish(first.tcp(), "orders", "a", 200);
+    // The channel is there before anything comes: the other route's would get it alone.
     let mut consumer = Client::subscribed(gateway.tcp(), "orders", "c", 100);
+    publish(first.tcp(), "orders", "a", 200);
     assert_eq!(collect(&mut consumer, 200).len(), 200);
     let mut copies = Client::subscribed(first.tcp(), "copy", "c", 100);
     assert_eq!(collect(&mut copies, 200).len(), 200);
-    // Both, then only the second one: a connection that is up stays.
+    // One more; and what is known stays while nothing is told.
     lookupd.answers(200, &producers(&[&first, &second]));
     client_of(&second, "orders", "bridge");
     lookupd.answers(500, "no");

@@ -156,6 +156,7 @@ routes:
         assert!(message.text().contains(region));
         client.fin(&message);
     }
+    await_count(&site.server, "topics", "dropped", 1);
     assert_eq!(site.settled("topics")["dropped"], 1);
 }
 

@@ -86,6 +86,9 @@ fn ends(name: &str, tag: &str) -> (End, End, String) {
 const PATIENCE: &str = "40";
 /// How many confirmed messages a route has to move for a test to say that it works.
 const SOME: u64 = 30;
+/// For a flow to be back after whatever happened: a quorum queue of RabbitMQ 3.10 may refuse publishes for half a minute
+/// after its leader was killed on a busy machine.
+const RECOVERY: Duration = Duration::from_secs(90);
 /// For the last messages to come out.
 const DRAIN: Duration = Duration::from_secs(45);
 /// For what is there already.
@@ -185,8 +188,7 @@ impl Traffic {
         let confirmed = |name: &str| route(server, name)["counters"]["confirmed"].as_u64().unwrap();
         let before: Vec<_> = self.publishers.keys().map(|name| (*name, confirmed(name))).collect();
         for (name, count) in before {
-            let moved =
-                wait::until(wait::PATIENCE, || (confirmed(name) >= count + SOME).then_some(()));
+            let moved = wait::until(RECOVERY, || (confirmed(name) >= count + SOME).then_some(()));
             moved.unwrap_or_else(|| {
                 let consumer = std::iter::from_fn(|| self.consumers[name].line_within(NOW)).last();
                 let publisher =

@@ -65,7 +65,8 @@ impl Desk {
             Ok((channel, done))
         };
         let limit = self.link.broker().connect_timeout;
-        match timeout(limit, calling).await.unwrap_or(Err(Failure::Silence)) {
+        // Apart, as it is large.
+        match timeout(limit, Box::pin(calling)).await.unwrap_or(Err(Failure::Silence)) {
             Ok((channel, done)) => {
                 self.channel = Some(channel);
                 Ok(done)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -72,7 +72,9 @@ pub(in crate::bridge) struct RabbitStore {
     runtime: Handle,
     topics: Mutex<BTreeMap<String, Tended>>,
     /// When it was last asked how much waits.
-    counted: tokio::sync::Mutex<Option<Instant>>,
+    counted: Mutex<Option<Instant>>,
+    /// Held by whoever asks.
+    counting: Semaphore,
     /// Once it stops: how long settling may take.
     stop: watch::Sender<Option<Duration>>,
     this: Weak<Self>,
@@ -89,7 +91,8 @@ impl RabbitStore {
             shared: Arc::clone(shared),
             runtime: Handle::current(),
             topics: Mutex::default(),
-            counted: tokio::sync::Mutex::default(),
+            counted: Mutex::default(),
+            counting: Semaphore::new(1),
             stop: watch::Sender::new(None),
             this: Weak::clone(this),
         });
@@ -159,12 +162,12 @@ impl RabbitStore {
 
     /// Asks how much waits, and notes it in the engine.
     async fn recount(&self) -> Result<(), String> {
-        let mut counted = self.counted.lock().await;
-        if counted.is_some_and(|at| at + COUNT_PACE > clock::now()) {
+        let _counting = self.counting.acquire().await;
+        if self.counted.lock().is_some_and(|at| at + COUNT_PACE > clock::now()) {
             return Ok(());
         }
         let asked = timeout(COUNT_TIMEOUT, self.ask_all()).await;
-        *counted = Some(clock::now());
+        *self.counted.lock() = Some(clock::now());
         asked.unwrap_or_else(|_| Err("the broker did not answer in time".to_owned()))
     }
 

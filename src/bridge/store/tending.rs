@@ -37,12 +37,12 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A channel, and the flow that feeds it.
 struct Fed {
     channel: Weak<Channel>,
-    flow: Running,
+    flow: Box<Running>,
 }
 
 /// Brings what the topic has for no channel yet to its channels.
 struct CatchingUp {
-    flow: Running,
+    flow: Box<Running>,
     /// How often the backlog was found empty.
     empty: u32,
 }
@@ -57,7 +57,7 @@ pub(super) struct Tending {
     /// Whether the broker may have something of the topic.
     is_made: bool,
     is_paused: bool,
-    publishing: Option<Running>,
+    publishing: Option<Box<Running>>,
     channels: BTreeMap<String, Fed>,
     /// Channels that are gone and whose queues are still to be deleted.
     doomed: BTreeSet<String>,
@@ -88,24 +88,29 @@ impl Tending {
         &self.entry.options
     }
 
-    fn start(&self, route: &Route) -> Running {
-        let flow = Running::start(route, &self.shared);
+    fn start(&self, route: &Route) -> Box<Running> {
+        let flow = Box::new(Running::start(route, &self.shared));
         self.entry.flows.lock().insert(route.name.clone(), Arc::clone(&flow.status));
         flow
     }
 
-    async fn end(&self, flow: Running, limit: Duration) {
-        let status = Arc::clone(&flow.status);
-        flow.stop(limit).await;
-        let mut flows = self.entry.flows.lock();
-        if flows.get(&*status.name).is_some_and(|shown| Arc::ptr_eq(shown, &status)) {
-            flows.remove(&*status.name);
+    /// Ends a flow, and shows it no longer.
+    fn end(&self, flow: Box<Running>, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let (entry, status) = (Arc::clone(&self.entry), Arc::clone(&flow.status));
+        // Apart, as it is large.
+        let stopping = Box::pin(flow.stop(limit));
+        async move {
+            stopping.await;
+            let mut flows = entry.flows.lock();
+            if flows.get(&*status.name).is_some_and(|shown| Arc::ptr_eq(shown, &status)) {
+                flows.remove(&*status.name);
+            }
         }
     }
 
     /// Has publishes go to the exchange, or to the topic's own queue while it is paused; returns the flow that took them
     /// until now.
-    fn publish_to(&mut self, is_paused: bool) -> Option<Running> {
+    fn publish_to(&mut self, is_paused: bool) -> Option<Box<Running>> {
         let route = layout::publishing(&self.entry.topic, self.options(), is_paused)?;
         let flow = self.start(&route);
         self.entry.front.lead_to(flow.producers.clone());
