@@ -212,6 +212,9 @@ impl Tending {
         let Some(topic) = topic else { return Ok(()) };
         self.topic = Arc::downgrade(&topic);
         self.is_made = true;
+        if self.publishing.is_none() {
+            self.publish_to(topic.is_paused());
+        }
         desk.declare(&layout::topic(&self.entry.topic, self.options())).await?;
         self.channels(&topic, desk, applied).await;
         self.empty(&topic, desk, applied).await;
@@ -300,10 +303,14 @@ impl Tending {
         let is_shared = is_ephemeral(&topic);
         desk.delete_exchange(&names::exchange(&topic), is_shared).await?;
         desk.delete_queue(&names::backlog(&topic), is_shared).await?;
-        if let Some(publishing) = &self.publishing {
-            let due = deferred::queue_name(&publishing.route.name, &topic);
-            desk.delete_queue(&due, is_shared).await?;
+        // Its flow would make them anew.
+        self.entry.front.lead_to(None);
+        if let Some(publishing) = self.publishing.take() {
+            self.end(publishing, SETTLE_TIMEOUT).await;
         }
+        let due = deferred::queue_name(&names::flow(&topic, None), &topic);
+        desk.delete_queue(&format!("{due}.dead"), is_shared).await?;
+        desk.delete_queue(&due, is_shared).await?;
         self.is_made = false;
         self.topic = Weak::new();
         Ok(())
