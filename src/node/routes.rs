@@ -76,6 +76,10 @@ impl RouteKeeper {
                     tracing::warn!("{warning}");
                 }
                 let Changes { started, retuned, changed, stopped, unchanged, .. } = changes;
+                if [started, retuned, changed, stopped].iter().all(|names| names.is_empty()) {
+                    tracing::debug!(unchanged, "routes read again: nothing has changed");
+                    return result;
+                }
                 tracing::info!(
                     ?started,
                     ?retuned,
@@ -205,8 +209,9 @@ impl RouteKeeper {
         let Some(folder) = self.config.bridges.clone().filter(|_| self.config.watch_bridges) else {
             return;
         };
-        let mut known = FolderState::of(&folder);
-        let mut last = known.clone();
+        // What was read at start is older than any look: a change in between must not be taken for what was read.
+        let mut known = FolderState::default();
+        let mut last = FolderState::of(&folder);
         loop {
             tokio::select! {
                 () = stopped(&mut stop) => return,
