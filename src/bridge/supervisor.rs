@@ -71,22 +71,7 @@ impl Bridge {
     pub async fn apply(&self, routes: &[Route], limit: Duration) -> Applied {
         let _changing = self.changing.acquire().await;
         let mut applied = Applied::default();
-        let (mut kept, mut old) = (Vec::new(), Vec::new());
-        let before = std::mem::take(&mut *self.routes.lock());
-        for mut running in before {
-            let same = routes.iter().find(|route| route.name == running.route.name);
-            match same {
-                Some(route) if running.route == *route => applied.unchanged += 1,
-                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
-                _ => {
-                    old.push(running);
-                    continue;
-                }
-            }
-            kept.push(running);
-        }
-        let is_known = |route: &Route| kept.iter().any(|running| running.route == *route);
-        let new: Vec<Route> = routes.iter().filter(|route| !is_known(route)).cloned().collect();
+        let (new, old) = self.sort_out(routes, &mut applied);
         for route in &new {
             let is_change = old.iter().any(|running| running.route.name == route.name);
             let list = if is_change { &mut applied.changed } else { &mut applied.started };
@@ -95,7 +80,6 @@ impl Bridge {
         let names: BTreeSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         let gone = old.iter().filter(|running| !names.contains(running.route.name.as_str()));
         applied.stopped = gone.map(|running| running.route.name.clone()).collect();
-        *self.routes.lock() = kept;
         self.replace(old, &new, limit).await;
         self.routes.lock().sort_by_key(|running| {
             routes.iter().position(|route| route.name == running.route.name)
@@ -103,6 +87,23 @@ impl Bridge {
         let used = self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
         self.shared.links.retain(&used).await;
         applied
+    }
+
+    /// Takes out what is not to run as it does, and tells what is to start. What goes on is not missed by anybody who
+    /// looks meanwhile.
+    fn sort_out(&self, routes: &[Route], applied: &mut Applied) -> (Vec<Route>, Vec<Running>) {
+        let mut all = self.routes.lock();
+        let mut stays = |running: &mut Running| {
+            match routes.iter().find(|route| route.name == running.route.name) {
+                Some(route) if running.route == *route => applied.unchanged += 1,
+                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
+                _ => return false,
+            }
+            true
+        };
+        let old = all.extract_if(.., |running| !stays(running)).collect();
+        let is_known = |route: &Route| all.iter().any(|running| running.route == *route);
+        (routes.iter().filter(|route| !is_known(route)).cloned().collect(), old)
     }
 
     /// Stops `old` and starts `new`. Producers of a direct route never find their topic without one in between; all

@@ -15,6 +15,7 @@ mod outgoing;
 pub(super) mod plan;
 pub(super) mod properties;
 pub(super) mod publisher;
+mod renewal;
 mod socket;
 pub(super) mod source;
 mod stream;
