@@ -6,6 +6,7 @@
 //! connection writes, acks included.
 
 mod acks;
+pub(super) mod arrival;
 mod confirms;
 mod connect;
 pub(super) mod consumer;
