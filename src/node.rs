@@ -31,7 +31,7 @@ use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
 use crate::storage::wal::writer::WalOptions;
-use crate::storage::{DataLock, StorageError, metadata};
+use crate::storage::{DataLock, StorageError, metadata, pauses};
 use crate::task::{spawn, stopped};
 pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
@@ -200,9 +200,10 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
     let brokers = plan.config.brokers.clone();
-    let stores = &plan.config.stores;
-    let bridge =
-        Bridge::start(Arc::clone(&engine), &plan.routes, stores, brokers, nsqd.max_msg_size);
+    let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
+    let (stores, most) = (&plan.config.stores, nsqd.max_msg_size);
+    let of_engine = Arc::clone(&engine);
+    let bridge = Bridge::start(of_engine, &plan.routes, stores, brokers, paused, most);
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());

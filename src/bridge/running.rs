@@ -64,11 +64,14 @@ impl Running {
         status: Arc<Status>,
         due_of: Option<Route>,
     ) -> Self {
+        let is_paused = shared.paused.lock().contains(&route.name);
+        status.set_paused(is_paused);
+        let phase = if is_paused { Phase::Paused } else { Phase::Running };
         let mut running = Self {
             route: route.clone(),
             status,
             shared: Arc::clone(shared),
-            phase: watch::Sender::new(Phase::Running),
+            phase: watch::Sender::new(phase),
             limit: watch::Sender::new(route.limit.clone()),
             tasks: JoinSet::new(),
             expiry: JoinSet::new(),

@@ -1,7 +1,9 @@
 //! Makes the sinks of a route, as its targets ask for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     pub(super) links: Links,
     /// What an NSQ message may have, in bytes.
     pub(super) max_msg_size: u64,
+    /// Names of routes that are to take nothing until somebody resumes them, also when they start anew.
+    pub(super) paused: Mutex<BTreeSet<String>>,
 }
 
 /// How a sink is to work.

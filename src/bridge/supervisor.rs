@@ -57,17 +57,23 @@ impl std::fmt::Debug for Bridge {
 }
 
 impl Bridge {
-    /// Starts `routes`, and has the topics of `stores` live at their brokers. `max_msg_size` is what an NSQ message may
-    /// have, in bytes. Called inside the node's runtime.
+    /// Starts `routes`, those that are `paused` without taking anything, and has the topics of `stores` live at their
+    /// brokers. `max_msg_size` is what an NSQ message may have, in bytes. Called inside the node's runtime.
     #[must_use]
     pub fn start(
         engine: Arc<Engine>,
         routes: &[Route],
         stores: &[StoreRow],
         brokers: Vec<BrokerOptions>,
+        paused: BTreeSet<String>,
         max_msg_size: u64,
     ) -> Arc<Self> {
-        let shared = Arc::new(Shared { engine, links: Links::new(brokers), max_msg_size });
+        let shared = Arc::new(Shared {
+            engine,
+            links: Links::new(brokers),
+            max_msg_size,
+            paused: Mutex::new(paused),
+        });
         let store = RabbitStore::start(stores, &shared);
         let routes = routes.iter().map(|route| Running::start(route, &shared)).collect();
         Arc::new(Self { shared, routes: Mutex::new(routes), store, changing: Semaphore::new(1) })
@@ -78,40 +84,40 @@ impl Bridge {
     pub async fn apply(&self, routes: &[Route], limit: Duration) -> Applied {
         let _changing = self.changing.acquire().await;
         let mut applied = Applied::default();
-        let (mut kept, mut old) = (Vec::new(), Vec::new());
-        let before = std::mem::take(&mut *self.routes.lock());
-        for mut running in before {
-            let same = routes.iter().find(|route| route.name == running.route.name);
-            match same {
-                Some(route) if running.route == *route => applied.unchanged += 1,
-                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
-                _ => {
-                    old.push(running);
-                    continue;
-                }
-            }
-            kept.push(running);
-        }
-        let is_known = |route: &Route| kept.iter().any(|running| running.route == *route);
-        let new: Vec<Route> = routes.iter().filter(|route| !is_known(route)).cloned().collect();
+        let names: BTreeSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+        self.shared.paused.lock().retain(|name| names.contains(name.as_str()));
+        let (new, old) = self.sort_out(routes, &mut applied);
         for route in &new {
             let is_change = old.iter().any(|running| running.route.name == route.name);
             let list = if is_change { &mut applied.changed } else { &mut applied.started };
             list.push(route.name.clone());
         }
-        let names: BTreeSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         let gone = old.iter().filter(|running| !names.contains(running.route.name.as_str()));
         applied.stopped = gone.map(|running| running.route.name.clone()).collect();
-        *self.routes.lock() = kept;
         self.replace(old, &new, limit).await;
-        self.routes.lock().sort_by_key(|running| {
-            routes.iter().position(|route| route.name == running.route.name)
-        });
+        self.put_in_order(routes);
         let mut used: BTreeSet<LinkKey> =
             self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
         used.extend(self.store.iter().flat_map(|store| store.used()));
         self.shared.links.retain(&used).await;
         applied
+    }
+
+    /// Takes out what is not to run as it does, and tells what is to start. What goes on is not missed by anybody who
+    /// looks meanwhile.
+    fn sort_out(&self, routes: &[Route], applied: &mut Applied) -> (Vec<Route>, Vec<Running>) {
+        let mut all = self.routes.lock();
+        let mut stays = |running: &mut Running| {
+            match routes.iter().find(|route| route.name == running.route.name) {
+                Some(route) if running.route == *route => applied.unchanged += 1,
+                Some(route) if running.retune(route) => applied.retuned.push(route.name.clone()),
+                _ => return false,
+            }
+            true
+        };
+        let old = all.extract_if(.., |running| !stays(running)).collect();
+        let is_known = |route: &Route| all.iter().any(|running| running.route == *route);
+        (routes.iter().filter(|route| !is_known(route)).cloned().collect(), old)
     }
 
     /// Stops `old` and starts `new`. Producers of a direct route never find their topic without one in between; all
@@ -140,7 +146,15 @@ impl Bridge {
     /// # Errors
     /// [`UnknownRoute`].
     pub fn pause(&self, name: &str) -> Result<(), UnknownRoute> {
-        self.with(name, |running| running.pause(true))
+        self.with(name, |running| running.pause(true))?;
+        self.shared.paused.lock().insert(name.to_owned());
+        Ok(())
+    }
+
+    /// The routes that are paused, by name.
+    #[must_use]
+    pub fn paused(&self) -> BTreeSet<String> {
+        self.shared.paused.lock().clone()
     }
 
     /// Has a paused route go on.
@@ -148,15 +162,18 @@ impl Bridge {
     /// # Errors
     /// [`UnknownRoute`].
     pub fn resume(&self, name: &str) -> Result<(), UnknownRoute> {
-        self.with(name, |running| running.pause(false))
+        self.with(name, |running| running.pause(false))?;
+        self.shared.paused.lock().remove(name);
+        Ok(())
     }
 
-    /// Has a route start anew: its counters at zero, and what it had stopped at coming again.
+    /// Has a route start anew, also if it was paused: its counters at zero, and what it had stopped at coming again.
     ///
     /// # Errors
     /// [`UnknownRoute`].
     pub async fn reset(&self, name: &str, limit: Duration) -> Result<(), UnknownRoute> {
         let _changing = self.changing.acquire().await;
+        let order = self.configured();
         let old = {
             let mut routes = self.routes.lock();
             let at = routes.iter().position(|running| running.route.name == name);
@@ -164,8 +181,17 @@ impl Bridge {
             routes.remove(at)
         };
         let route = old.route.clone();
+        self.shared.paused.lock().remove(name);
         self.replace(vec![old], std::slice::from_ref(&route), limit).await;
+        self.put_in_order(&order);
         Ok(())
+    }
+
+    /// Has the list be in the order of `routes`.
+    fn put_in_order(&self, routes: &[Route]) {
+        self.routes.lock().sort_by_key(|running| {
+            routes.iter().position(|route| route.name == running.route.name)
+        });
     }
 
     /// The routes as they were asked for.

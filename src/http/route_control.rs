@@ -81,7 +81,7 @@ pub trait RouteControl: Send + Sync {
     ///
     /// # Errors
     /// If there is no such route.
-    fn pause(&self, name: &str, is_paused: bool) -> Result<(), ControlError>;
+    fn pause(&self, name: &str, is_paused: bool) -> Pending<()>;
     /// Pauses a route and waits until all that it has taken is settled.
     fn drain(&self, name: &str, timeout: Duration) -> Pending<()>;
     /// Has a route start anew.
@@ -190,8 +190,8 @@ pub(super) async fn act(
 ) -> Result<Reply, Refusal> {
     let (control, name) = (control(context)?, name(path));
     match act {
-        Act::Pause => control.pause(name, true)?,
-        Act::Resume => control.pause(name, false)?,
+        Act::Pause => control.pause(name, true).await?,
+        Act::Resume => control.pause(name, false).await?,
         Act::Drain => {
             let timeout = match Query::parse(raw)?.get("timeout") {
                 None => DRAIN_TIMEOUT.0,

@@ -15,7 +15,7 @@ use crate::bridge::{Bridge, UnknownRoute};
 use crate::clock;
 use crate::config::{self, ConfigErrors, Draft, FolderState, NodeConfig, RouteSet, process_env};
 use crate::http::{Changes, ControlError, Definition, Pending, RouteControl};
-use crate::storage;
+use crate::storage::{self, pauses};
 use crate::task::{spawn, stopped};
 
 /// How often the folder is looked at.
@@ -186,9 +186,34 @@ impl RouteKeeper {
         changes
     }
 
+    /// Has a route take nothing more, or go on, and keeps that for the next start.
+    async fn pause(&self, name: &str, is_paused: bool) -> Result<(), ControlError> {
+        let _turn = self.turn.acquire().await;
+        let done = if is_paused { self.bridge.pause(name) } else { self.bridge.resume(name) };
+        done.map_err(unknown)?;
+        self.keep_pauses().await
+    }
+
+    /// Has a route start anew.
+    async fn reset(&self, name: &str) -> Result<(), ControlError> {
+        let _turn = self.turn.acquire().await;
+        self.bridge.reset(name, self.config.shutdown_timeout).await.map_err(unknown)?;
+        self.keep_pauses().await
+    }
+
+    async fn keep_pauses(&self) -> Result<(), ControlError> {
+        let Some(folder) = self.config.nsqd.data_path.clone() else { return Ok(()) };
+        let paused = self.bridge.paused();
+        match tokio::task::spawn_blocking(move || pauses::save(&folder, paused)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ControlError::Storage(error.to_string())),
+            Err(error) => Err(ControlError::Storage(error.to_string())),
+        }
+    }
+
     /// Pauses a route and waits until all that it has taken is settled.
     async fn drain(&self, name: &str, timeout: Duration) -> Result<(), ControlError> {
-        self.bridge.pause(name).map_err(unknown)?;
+        self.pause(name, true).await?;
         let deadline = clock::now() + timeout;
         loop {
             let pending = self.bridge.pending(name).map_err(unknown)?;
@@ -314,10 +339,9 @@ impl RouteControl for Control {
         })
     }
 
-    fn pause(&self, name: &str, is_paused: bool) -> Result<(), ControlError> {
-        let bridge = &self.0.bridge;
-        let done = if is_paused { bridge.pause(name) } else { bridge.resume(name) };
-        done.map_err(unknown)
+    fn pause(&self, name: &str, is_paused: bool) -> Pending<()> {
+        let (keeper, name) = (Arc::clone(&self.0), name.to_owned());
+        detached(async move { keeper.pause(&name, is_paused).await })
     }
 
     fn drain(&self, name: &str, timeout: Duration) -> Pending<()> {
@@ -327,11 +351,7 @@ impl RouteControl for Control {
 
     fn reset(&self, name: &str) -> Pending<()> {
         let (keeper, name) = (Arc::clone(&self.0), name.to_owned());
-        detached(async move {
-            let _turn = keeper.turn.acquire().await;
-            let limit = keeper.config.shutdown_timeout;
-            keeper.bridge.reset(&name, limit).await.map_err(unknown)
-        })
+        detached(async move { keeper.reset(&name).await })
     }
 }
 

@@ -12,6 +12,7 @@ mod io;
 mod lock;
 pub mod metadata;
 pub mod nsqd;
+pub mod pauses;
 #[cfg(test)]
 mod power_tests;
 pub mod ranges;

@@ -38,6 +38,7 @@ def arguments():
     consume.add_argument("--count", type=int, default=1)
     consume.add_argument("--prefetch", type=int, default=100)
     consume.add_argument("--requeue", type=int, default=0, help="nack the first so many back, once each")
+    consume.add_argument("--reject", type=int, default=0, help="reject the first so many for good")
     consume.add_argument("--distinct", type=int, default=0, help="1: COUNT different bodies, however often each comes")
     consume.add_argument("--patience", type=float, default=0, help="seconds to connect again after an error")
     consume.add_argument("--seconds", type=float, default=60.0, help="give up after")
@@ -96,12 +97,13 @@ def plain(properties):
 def consume(channel, given, done):
     """Consumes until enough is acknowledged; `done` has the bodies so far, each with how often it came."""
     channel.basic_qos(prefetch_count=given.prefetch)
-    to_requeue = given.requeue
+    to_requeue, to_reject = given.requeue, given.reject
     enough = lambda: len(done) if given.distinct else sum(done.values())
     for method, properties, body in channel.consume(given.queue, inactivity_timeout=given.seconds):
         if method is None:
             fail(f"only {enough()} of {given.count} messages; none for {given.seconds} s")
         again = not method.redelivered and to_requeue > 0
+        rejected = not again and to_reject > 0
         report(
             "message",
             body=body.decode(errors="replace"),
@@ -109,13 +111,17 @@ def consume(channel, given, done):
             exchange=method.exchange,
             routing_key=method.routing_key,
             properties=plain(properties),
-            answer="req" if again else "ack",
+            answer="req" if again else "reject" if rejected else "ack",
         )
         if again:
             to_requeue -= 1
             channel.basic_nack(method.delivery_tag, requeue=True)
             continue
-        channel.basic_ack(method.delivery_tag)
+        if rejected:
+            to_reject -= 1
+            channel.basic_reject(method.delivery_tag, requeue=False)
+        else:
+            channel.basic_ack(method.delivery_tag)
         done[body] = done.get(body, 0) + 1
         if enough() >= given.count:
             break

@@ -170,6 +170,34 @@ fn a_route_is_paused_drained_reset_and_resumed() {
     assert_eq!(bodies(&site.drain("moved.@", 50)), expected("m", 50));
 }
 
+#[test]
+fn a_pause_outlives_a_change_of_the_route_and_the_node_itself() {
+    let mut site = Site::start(MOVING);
+    let act = |site: &Site, what: &str| {
+        http::post(site.server.http(), &format!("/v1/routes/moving/{what}"), b"").json()
+    };
+    await_state(&site.server, "moving", "running");
+    assert_eq!(act(&site, "pause")["state"], "paused");
+    site.pika(&["publish", "--routing-key", "moving.@", "--count", "5"]).finish();
+    rewrite(
+        &site,
+        "routes.yaml",
+        &MOVING.replace("mode: queued", "mode: queued\n    ordered: true"),
+    );
+    assert_eq!(reload(&site.server).json()["changed"], serde_json::json!(["moving"]));
+    assert_eq!(route(&site.server, "moving")["state"], "paused");
+    site.server.kill();
+    site.server.restart();
+    assert_eq!(route(&site.server, "moving")["state"], "paused");
+    assert_eq!(act(&site, "drain")["state"], "paused");
+    assert_eq!(site.length("moving.@"), 5, "it takes nothing");
+    act(&site, "resume");
+    await_count(&site.server, "moving", "confirmed", 5);
+    site.server.kill();
+    site.server.restart();
+    await_state(&site.server, "moving", "running");
+}
+
 /// Kilobytes of memory and open descriptors of the process.
 fn weight(server: &Leveret) -> (u64, usize) {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();

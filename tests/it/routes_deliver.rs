@@ -148,6 +148,26 @@ fn attempts_grow_with_requeue_timeout_and_another_consumer() {
 }
 
 #[test]
+fn what_consumers_refused_before_a_retry_queue_counts_as_attempts() {
+    let site = Site::start(&ROUTES.replace(", declare: { type: quorum }", ""));
+    let (work, rest) = (site.name("quorum.@"), site.name("quorum.retry.@"));
+    let round =
+        |to: &str| format!(r#""x-dead-letter-exchange": "", "x-dead-letter-routing-key": "{to}""#);
+    let expiring = format!(r#"{{"x-message-ttl": 100, {}}}"#, round(&work));
+    let (declare, own) = (["declare", "--queue"], format!("{{{}}}", round(&rest)));
+    site.pika(&[&declare[..], &[&work, "--type", "quorum", "--arguments", &own]].concat()).finish();
+    site.pika(&[&declare[..], &[&rest, "--arguments", &expiring]].concat()).finish();
+    site.pika(&["publish", "--routing-key", &work]).finish();
+    let refusals = ["--count", "3", "--reject", "3"];
+    site.pika(&[&["consume", "--queue", &work][..], &refusals].concat()).finish();
+    let mut client = Client::subscribed(site.server.tcp(), &work, "c", 1);
+    let message = client.message();
+    assert_eq!((message.text().as_str(), message.attempts), ("m-0", 4));
+    client.fin(&message);
+    await_held(&site, "quorum.@", (0, 0));
+}
+
+#[test]
 fn the_last_consumers_disconnect_gives_messages_back_to_the_broker() {
     let site = Site::start(ROUTES);
     for (route, attempts) in [("direct", 2), ("quorum", 2)] {

@@ -10,20 +10,17 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::AMQPValue;
 use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
+use super::arrival::Arrival;
 use super::link::{Link, Up, backoff, up_or_say};
-use super::properties::from_amqp;
 use super::stream::Positions;
 use super::{errors, topology};
-use crate::bridge::delay::{ATTEMPTS_HEADER, DUE_HEADER};
 use crate::bridge::phase::{self, Phase};
-use crate::bridge::properties::Properties;
 use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
 use crate::clock::{self, jittered};
@@ -31,31 +28,10 @@ use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.
 const BURST: usize = 512;
+/// A queue that has sent nothing for this long, while nothing was acked, has nothing on its way.
+const QUIET: Duration = Duration::from_millis(20);
 /// How long settled deliveries are gathered before they are acked.
 const ACK_DELAY: Duration = Duration::from_millis(1);
-
-/// What a delivery is to the rest of the bridge.
-#[derive(Debug)]
-pub(in crate::bridge) struct Arrival {
-    pub(in crate::bridge) body: bytes::Bytes,
-    /// Publish time, nanoseconds since the Unix epoch; 0 if the message does not say.
-    pub(in crate::bridge) timestamp: i64,
-    /// Deliveries that it has behind it, as far as the broker tells.
-    pub(in crate::bridge) attempts: u16,
-    pub(in crate::bridge) message_id: Option<String>,
-    /// When it is due, Unix milliseconds, if it was put off by us.
-    pub(in crate::bridge) due: Option<i64>,
-    /// Its properties, if somebody asked for them.
-    pub(in crate::bridge) properties: Option<Arc<Properties>>,
-    pub(in crate::bridge) origin: Origin,
-}
-
-impl Arrival {
-    /// Bytes of its body.
-    pub(in crate::bridge) fn size(&self) -> u64 {
-        self.body.len() as u64
-    }
-}
 
 /// Takes what arrives, and says when it may.
 pub(in crate::bridge) trait Arrivals: Send + Sync {
@@ -236,6 +212,11 @@ impl<A: Arrivals> Consuming<A> {
         let limit = self.link.broker().connect_timeout;
         let silent = |_| lapin::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
         if let Some(mut old) = consumer.take() {
+            // A quorum queue takes back what is on its way to a consumer that is cancelled, and counts it as delivered.
+            // Nothing is acked meanwhile, so no more than the prefetch can come.
+            while let Ok(Some(delivery)) = timeout(QUIET, old.next()).await {
+                self.take(vec![delivery?], generation);
+            }
             let cancel = channel.basic_cancel(old.tag(), BasicCancelOptions::default());
             timeout(limit, cancel).await.map_err(silent)??;
             // What was on its way before that.
@@ -380,8 +361,10 @@ impl<A: Arrivals> Consuming<A> {
         counters.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         counters.redelivered.fetch_add(again as u64, Ordering::Relaxed);
         let with = self.with_properties;
-        let arrivals =
-            burst.into_iter().map(|delivery| arrival(delivery, generation, with)).collect();
+        let arrivals = burst
+            .into_iter()
+            .map(|delivery| Arrival::of(delivery, &self.from.queue, generation, with))
+            .collect();
         self.arrivals.take(arrivals);
     }
 
@@ -429,35 +412,4 @@ async fn ack_due(settlements: &Settlements) {
         }
         settlements.due.notified().await;
     }
-}
-
-fn arrival(delivery: Delivery, generation: u64, with_properties: bool) -> Arrival {
-    let properties = &delivery.properties;
-    let seconds = properties.timestamp().unwrap_or(0);
-    let timestamp =
-        i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000_000)).unwrap_or(0);
-    let header = |name: &str| whole_number(properties.headers().as_ref()?.inner().get(name)?);
-    // Quorum queues count deliveries; classic ones only say that there was one before.
-    let counted = header("x-delivery-count").and_then(|count| u16::try_from(count).ok());
-    let here = counted.unwrap_or_else(|| u16::from(delivery.redelivered));
-    let due = header(DUE_HEADER);
-    // What was put off is a new message to the broker.
-    let before = due.and_then(|_| u16::try_from(header(ATTEMPTS_HEADER)?).ok()).unwrap_or(0);
-    let attempts = here.saturating_add(before);
-    let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
-    let origin = Origin { generation, tag: delivery.delivery_tag };
-    let properties = with_properties.then(|| Arc::new(from_amqp(properties)));
-    let body = delivery.data.into();
-    Arrival { body, timestamp, attempts, message_id, due, properties, origin }
-}
-
-fn whole_number(value: &AMQPValue) -> Option<i64> {
-    Some(match value {
-        AMQPValue::LongLongInt(number) => *number,
-        AMQPValue::LongInt(number) => (*number).into(),
-        AMQPValue::LongUInt(number) => (*number).into(),
-        AMQPValue::ShortShortInt(number) => (*number).into(),
-        AMQPValue::ShortInt(number) => (*number).into(),
-        _ => return None,
-    })
 }

@@ -6,6 +6,7 @@
 //! connection writes, acks included.
 
 mod acks;
+pub(super) mod arrival;
 mod confirms;
 mod connect;
 pub(super) mod consumer;
@@ -16,6 +17,7 @@ mod outgoing;
 pub(super) mod plan;
 pub(super) mod properties;
 pub(super) mod publisher;
+mod renewal;
 mod socket;
 pub(super) mod source;
 mod stream;

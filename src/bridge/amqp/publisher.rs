@@ -14,10 +14,12 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
+use tracing::debug;
 
 use super::confirms::{Confirms, Verdict};
 use super::link::{Link, Up, backoff, up_or_say};
 use super::outgoing::whose;
+use super::renewal::Renewal;
 use super::{errors, topology};
 use crate::bridge::delay::PutOff;
 use crate::bridge::message::{Message, Outcome, Provenance, Refusal, RefusalKind, Settle};
@@ -58,6 +60,15 @@ impl Publishing {
                 self.link.give_up(up.generation, "the broker does not answer");
                 Err(Broken::Lost)
             }
+        }
+    }
+
+    /// Closes a channel that is of no use any more, as far as the broker answers.
+    async fn leave(&self, channel: &Channel) {
+        debug!(route = %self.status.name, "the channel only nacks: a new one is opened");
+        let closing = channel.close(200, "renewed".into());
+        if timeout(self.link.broker().connect_timeout, closing).await.is_err() {
+            debug!(route = %self.status.name, "the broker does not answer channel.close");
         }
     }
 
@@ -110,6 +121,8 @@ enum Broken {
     Lost,
     /// The channel was closed, in the broker's words; whether only an operator can mend it.
     Channel(String, bool),
+    /// The channel nacks while another might not; everything sent through it is settled.
+    Stale(Channel),
 }
 
 /// See the module's description.
@@ -124,6 +137,9 @@ pub(in crate::bridge) struct Publisher {
     confirms: Confirms,
     /// Something was confirmed since the channel was opened.
     has_confirmed: bool,
+    renewal: Renewal,
+    /// The channel is to be replaced once what was sent through it is settled.
+    is_stale: bool,
     /// What the target's templates look at.
     needs: Needs,
     /// The connection's frame size in bytes.
@@ -147,6 +163,8 @@ impl Publisher {
             confirms: Confirms::default(),
             declared: HashMap::new(),
             has_confirmed: false,
+            renewal: Renewal::default(),
+            is_stale: false,
         }
     }
 
@@ -167,11 +185,13 @@ impl Publisher {
                 Err(broken) => broken,
             };
             self.take_back();
+            self.is_stale = false;
             if std::mem::take(&mut self.has_confirmed) {
                 attempt = 0;
             }
             match broken {
                 Broken::Lost => self.with.link.lost(up.generation).await,
+                Broken::Stale(channel) => self.with.leave(&channel).await,
                 Broken::Channel(words, lasting) => {
                     attempt += 1;
                     if lasting {
@@ -232,8 +252,13 @@ impl Publisher {
             if let Err(error) = sent {
                 return Some(self.with.broken(up, &error));
             }
-            if !is_open && self.window.is_empty() && self.queue.is_empty() {
-                return None;
+            if self.window.is_empty() {
+                if self.is_stale {
+                    return Some(Broken::Stale(channel.clone()));
+                }
+                if !is_open && self.queue.is_empty() {
+                    return None;
+                }
             }
             let has_room = is_open && self.has_room();
             let overdue = self.window.front().map(|sent| sent.at + self.with.options.timeout);
@@ -281,7 +306,9 @@ impl Publisher {
 
     fn fits(&self) -> bool {
         let window = self.with.options.window;
-        self.window.len() < window.messages as usize && self.window_bytes < window.bytes
+        !self.is_stale
+            && self.window.len() < window.messages as usize
+            && self.window_bytes < window.bytes
     }
 
     /// Puts as much as fits of the queue on its way.
@@ -407,15 +434,17 @@ impl Publisher {
         }
     }
 
-    fn count(&self, outcomes: &[(Message, Outcome)]) {
+    fn count(&mut self, outcomes: &[(Message, Outcome)]) {
         let counters = &self.with.status.counters;
         let of = |kind| {
             let is_of =
                 |outcome: &Outcome| matches!(outcome, Outcome::Refused(r) if r.kind == kind);
             outcomes.iter().filter(|(_, outcome)| is_of(outcome)).count() as u64
         };
+        let nacked = of(RefusalKind::Nacked);
         counters.returned.fetch_add(of(RefusalKind::Unroutable), Ordering::Relaxed);
-        counters.nacked.fetch_add(of(RefusalKind::Nacked), Ordering::Relaxed);
+        counters.nacked.fetch_add(nacked, Ordering::Relaxed);
+        self.is_stale |= nacked > 0 && self.renewal.nacked(clock::now());
     }
 
     /// Everything that is not certain goes back to the front of the queue, in its order.

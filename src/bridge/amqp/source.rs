@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
-use super::consumer::{Arrival, Arrivals, Progress, Settlements};
+use super::arrival::Arrival;
+use super::consumer::{Arrivals, Progress, Settlements};
 use crate::bridge::delay::{self, Ladder};
 use crate::bridge::message::{Message, Outcome, Placed};
 use crate::bridge::phase::{self, Phase};

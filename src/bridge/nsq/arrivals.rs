@@ -15,7 +15,8 @@ use tokio::time::sleep;
 
 use super::held::Held;
 use super::misfits::Misfits;
-use crate::bridge::amqp::consumer::{Arrival, Arrivals, Progress, Settlements};
+use crate::bridge::amqp::arrival::Arrival;
+use crate::bridge::amqp::consumer::{Arrivals, Progress, Settlements};
 use crate::bridge::gate;
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{NsqChannel, RouteLimit};

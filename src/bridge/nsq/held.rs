@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::bridge::amqp::consumer::{Arrival, Settlements};
+use crate::bridge::amqp::arrival::Arrival;
+use crate::bridge::amqp::consumer::Settlements;
 use crate::bridge::amqp::source::{id_of, origin_of};
 use crate::bridge::deferred::Defer;
 use crate::bridge::delay;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::bridge::amqp::consumer::Arrival;
+use crate::bridge::amqp::arrival::Arrival;
 use crate::bridge::status::Status;
 
 /// See the module's description.

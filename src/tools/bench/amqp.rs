@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::body::body;
 use super::wire::{Fail, Outcome, Wire, fail};
 
 const METHOD: u8 = 1;
@@ -124,7 +125,7 @@ fn encode_publish(queue: &str, size: usize) -> Vec<u8> {
         .short_string("bench:0123456789abcdef")
         .bytes(&1_700_000_000_u64.to_be_bytes());
     push_frame(&mut out, HEADER, CHANNEL, &header.0);
-    let body = vec![b'x'; size];
+    let body = body(size);
     for part in body.chunks(FRAME_MAX as usize - 8) {
         push_frame(&mut out, BODY, CHANNEL, part);
     }

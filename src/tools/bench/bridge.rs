@@ -87,8 +87,10 @@ pub(super) fn with_cpu(
 }
 
 /// What the broker takes from a publisher and gives to a consumer.
-pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 2]> {
+/// In the order of [`super::kinds::Ceiling::ALL`].
+pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 3]> {
     const QUEUE: &str = "leveret-bench-ceiling";
+    const OTHER: &str = "leveret-bench-ceiling-out";
     let Size { messages, size } = size;
     let load = Load { messages, size, window };
     let mut amqp = Amqp::open(uri)?;
@@ -101,8 +103,43 @@ pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 2]
     consumer.consume(QUEUE, load, || first = Some(clock::now()))?;
     let time = first.map(clock::since).unwrap_or_default();
     consumer.close()?;
+    let consumed = Figure { messages, time, cpu: None };
+    // What a forwarder asks of the broker: everything is consumed and as much is published, by two who never wait for
+    // each other.
+    let mut filler = Amqp::open(uri)?;
+    filler.fresh_queue(QUEUE)?;
+    filler.publish(QUEUE, load)?;
+    let (mut taker, mut giver) = (Amqp::open(uri)?, Amqp::open(uri)?);
+    giver.fresh_queue(OTHER)?;
+    let began = clock::now();
+    thread::scope(|scope| {
+        let giving = scope.spawn(|| giver.publish(OTHER, load));
+        taker.consume(QUEUE, load, || ())?;
+        giving.join().unwrap_or_else(|_| fail("the publishing thread panicked"))
+    })?;
+    let both = Figure { messages, time: clock::since(began), cpu: None };
+    taker.close()?;
     amqp.delete_queue(QUEUE)?;
-    Ok([published, Figure { messages, time, cpu: None }])
+    amqp.delete_queue(OTHER)?;
+    Ok([published, consumed, both])
+}
+
+/// Waits until a queue holds so many.
+pub(super) fn await_depth(amqp: &mut Amqp, queue: &str, messages: u64) -> Outcome<()> {
+    let (mut depth, mut since) = (0, clock::now());
+    loop {
+        let now = amqp.depth(queue)?;
+        if now >= messages {
+            return Ok(());
+        }
+        if now > depth {
+            (depth, since) = (now, clock::now());
+        } else if clock::since(since) > DEPTH_PATIENCE {
+            return fail(format!("{depth} of {messages} messages arrived in {queue}"));
+        }
+        // Nothing tells when a queue grows.
+        thread::park_timeout(DEPTH_PAUSE);
+    }
 }
 
 impl Bridge {
@@ -129,7 +166,7 @@ impl Bridge {
         let figure = with_cpu(self.pid, || {
             let began = clock::now();
             nsq::produce(&load)?;
-            self.await_depth(&mut amqp)?;
+            await_depth(&mut amqp, &self.queue, load.messages)?;
             Ok(nsq::Span { messages: load.messages, time: clock::since(began) })
         })?;
         let depth = amqp.depth(&self.queue)?;
@@ -138,23 +175,6 @@ impl Bridge {
         }
         amqp.fresh_queue(&self.queue)?;
         Ok(figure)
-    }
-
-    fn await_depth(&self, amqp: &mut Amqp) -> Outcome<()> {
-        let (mut depth, mut since) = (0, clock::now());
-        loop {
-            let now = amqp.depth(&self.queue)?;
-            if now >= self.size.messages {
-                return Ok(());
-            }
-            if now > depth {
-                (depth, since) = (now, clock::now());
-            } else if clock::since(since) > DEPTH_PATIENCE {
-                return fail(format!("{depth} of {} messages arrived", self.size.messages));
-            }
-            // Nothing tells when a queue grows.
-            thread::park_timeout(DEPTH_PAUSE);
-        }
     }
 
     /// The time from the first message to the last, each finished by its consumer.

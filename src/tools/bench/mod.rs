@@ -6,18 +6,21 @@
 //! | `server` | the servers that are started for it |
 //! | `publish`, `subscribe`, `latency`, `connections`, `fanout`, `topics` | what is measured of an NSQ server |
 //! | `nsq`, `crowd` | the load: few connections with a thread each, or many in one thread |
-//! | `bridge`, `node`, `amqp` | a bridge, and the broker's ceiling |
+//! | `bridge`, `node`, `kinds`, `amqp` | a bridge, a node with every kind of route, and the broker's ceiling |
+//! | `body` | what messages have in them |
 //! | `wire`, `process`, `report` | a connection; what a process takes; figures |
 //!
 //! The measuring side is blocking code with frames encoded in advance, so that it takes as little as can be of a machine
 //! that it shares with what it measures.
 
 mod amqp;
+mod body;
 mod bridge;
 mod connections;
 mod contest;
 mod crowd;
 mod fanout;
+mod kinds;
 mod latency;
 mod node;
 mod nsq;
@@ -35,6 +38,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use bridge::{Bridge, Broker, Size, ceiling};
+use kinds::Ceiling;
 use report::{say, say_error};
 use wire::Outcome;
 
@@ -86,6 +90,9 @@ enum What {
         /// The routes' window, if not the default
         #[arg(long, value_name = "MESSAGES")]
         route_window: Option<u32>,
+        /// Only routes whose name begins so
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
         /// Where the node's files are written
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
@@ -113,17 +120,19 @@ fn run(what: What) -> Outcome<()> {
         What::Fanout(fanout) => fanout.run(),
         What::Topics(topics) => topics.run(),
         What::Ceiling { amqp, size, window } => {
-            let [publish, consume] = ceiling(&amqp.uri, size, window)?;
-            say(format!("raw frames, publish with confirms  {publish}"));
-            say(format!("raw frames, consume with acks      {consume}"));
+            let figures = ceiling(&amqp.uri, size, window)?;
+            for (ceiling, figure) in Ceiling::ALL.iter().zip(figures) {
+                say(format!("{:<25}  {figure}", ceiling.title()));
+            }
             Ok(())
         }
         What::Bridge(bridge) => {
             say(bridge.measure()?);
             Ok(())
         }
-        What::All { amqp, size, rounds, window, route_window, dir } => {
-            node::measure(&node::Plan { uri: amqp.uri, size, rounds, window, route_window, dir })
+        What::All { amqp, size, rounds, window, route_window, only, dir } => {
+            let uri = amqp.uri;
+            node::measure(&node::Plan { uri, size, rounds, window, route_window, only, dir })
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::body::body;
 use super::wire::{Fail, Outcome, Wire, fail};
 use crate::clock::{self, Instant};
 use crate::protocol::encode;
@@ -211,7 +212,7 @@ impl Ring {
 }
 
 fn push_publish(out: &mut Vec<u8>, topic: &str, size: usize, batch: u64) {
-    let body = vec![b'x'; size];
+    let body = body(size);
     if batch <= 1 {
         encode::push_pub(out, topic, &body);
     } else {

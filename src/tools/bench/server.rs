@@ -144,7 +144,7 @@ impl Drop for Server {
 }
 
 /// A POST without a body that is to be answered with 200 or 404.
-fn post(http: &str, path: &str) -> Outcome<()> {
+pub(super) fn post(http: &str, path: &str) -> Outcome<()> {
     let to = |error| Fail::Connect(format!("cannot connect to {http}"), error);
     let mut stream = TcpStream::connect(http).map_err(to)?;
     let request = format!(
