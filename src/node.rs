@@ -201,8 +201,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let alarms = spawn("alarms", async move { running.run().await });
     let brokers = plan.config.brokers.clone();
     let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
-    let (of_engine, most) = (Arc::clone(&engine), nsqd.max_msg_size);
-    let bridge = Bridge::start(of_engine, &plan.routes, brokers, paused, most);
+    let (stores, most) = (&plan.config.stores, nsqd.max_msg_size);
+    let of_engine = Arc::clone(&engine);
+    let bridge = Bridge::start(of_engine, &plan.routes, stores, brokers, paused, most);
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());

@@ -26,7 +26,7 @@ use super::transform::Template;
 const PREFETCH: u16 = 1000;
 
 /// The queue in which a route's deferred messages are once they are due. Gateways with the same route share it.
-fn queue_name(route: &str, topic: &str) -> String {
+pub(super) fn queue_name(route: &str, topic: &str) -> String {
     format!("leveret.due.{route}.{topic}")
 }
 

@@ -11,6 +11,7 @@
 //! | `split` | sinks that hand on to two others: tee and share |
 //! | `deferred` | publishes with a delay |
 //! | `delay` | delays over a broker that has none: a ladder of queues |
+//! | [`store`] | topics that live at a broker |
 //! | `settler` | what becomes of a message after its sink has spoken |
 //! | [`properties`] | what AMQP says of a message besides its body |
 //! | [`envelope`] | bodies inside of JSON |
@@ -41,6 +42,7 @@ mod shaper;
 mod sinks;
 mod split;
 mod status;
+pub mod store;
 pub mod supervisor;
 pub mod topology;
 pub mod transform;

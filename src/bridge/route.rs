@@ -312,6 +312,16 @@ pub struct AmqpSource {
     pub declare: Topology,
 }
 
+impl AmqpSource {
+    /// Whether the queue is known not to be a stream, since it is declared as something else: whoever consumes it can
+    /// then leave and come back without missing anything.
+    #[must_use]
+    pub fn is_no_stream(&self) -> bool {
+        let declared = self.declare.queues.iter().find(|queue| queue.name == self.queue);
+        !self.declare.passive && declared.is_some_and(|queue| queue.kind != QueueKind::Stream)
+    }
+}
+
 impl fmt::Display for AmqpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "amqp {}:{}", self.broker, self.queue)

@@ -35,7 +35,7 @@ pub(super) struct Running {
     /// Fails what producers have waited for too long; it outlives the rest.
     expiry: JoinSet<()>,
     /// The producers whose publishes go to the target.
-    producers: Option<Arc<Producers>>,
+    pub(super) producers: Option<Arc<Producers>>,
     /// The connections that it needs.
     used: Vec<LinkKey>,
     /// The route whose deferred messages this one brings on, if it does.

@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::broker::BrokerOptions;
-use super::links::Links;
+use super::links::{LinkKey, Links};
 use super::route::{Flow, Route};
 use super::running::Running;
 use super::sinks::Shared;
+use super::store::keeper::RabbitStore;
+use super::store::options::StoreRow;
 use crate::engine::Engine;
 use crate::metrics::RoutesView;
 use crate::metrics::broker::BrokerStatus;
@@ -22,6 +24,8 @@ use crate::metrics::route::RouteStatus;
 pub struct Bridge {
     shared: Arc<Shared>,
     routes: Mutex<Vec<Running>>,
+    /// The topics that live at brokers, if any do.
+    store: Option<Arc<RabbitStore>>,
     /// Held by whoever starts and stops routes: one at a time.
     changing: Semaphore,
 }
@@ -53,11 +57,13 @@ impl std::fmt::Debug for Bridge {
 }
 
 impl Bridge {
-    /// Starts `routes`, those that are `paused` without taking anything. `max_msg_size` is what an NSQ message may have, in bytes.
+    /// Starts `routes`, those that are `paused` without taking anything, and has the topics of `stores` live at their
+    /// brokers. `max_msg_size` is what an NSQ message may have, in bytes. Called inside the node's runtime.
     #[must_use]
     pub fn start(
         engine: Arc<Engine>,
         routes: &[Route],
+        stores: &[StoreRow],
         brokers: Vec<BrokerOptions>,
         paused: BTreeSet<String>,
         max_msg_size: u64,
@@ -68,8 +74,9 @@ impl Bridge {
             max_msg_size,
             paused: Mutex::new(paused),
         });
+        let store = RabbitStore::start(stores, &shared);
         let routes = routes.iter().map(|route| Running::start(route, &shared)).collect();
-        Arc::new(Self { shared, routes: Mutex::new(routes), changing: Semaphore::new(1) })
+        Arc::new(Self { shared, routes: Mutex::new(routes), store, changing: Semaphore::new(1) })
     }
 
     /// Makes `routes` the ones that run. Those that are the same go on undisturbed; the others have `limit` to settle
@@ -89,7 +96,9 @@ impl Bridge {
         applied.stopped = gone.map(|running| running.route.name.clone()).collect();
         self.replace(old, &new, limit).await;
         self.put_in_order(routes);
-        let used = self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
+        let mut used: BTreeSet<LinkKey> =
+            self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
+        used.extend(self.store.iter().flat_map(|store| store.used()));
         self.shared.links.retain(&used).await;
         applied
     }
@@ -211,7 +220,13 @@ impl Bridge {
     pub async fn stop(&self, limit: Duration) {
         let _changing = self.changing.acquire().await;
         let running = std::mem::take(&mut *self.routes.lock());
-        join_all(running.into_iter().map(|route| route.stop(limit))).await;
+        let stopping = join_all(running.into_iter().map(|route| route.stop(limit)));
+        let storing = async {
+            if let Some(store) = &self.store {
+                store.stop(limit).await;
+            }
+        };
+        tokio::join!(stopping, storing);
         self.shared.links.retain(&BTreeSet::new()).await;
     }
 }
@@ -226,7 +241,10 @@ fn topic_of(route: &Route) -> Option<String> {
 
 impl RoutesView for Bridge {
     fn routes(&self) -> Vec<RouteStatus> {
-        self.routes.lock().iter().map(|route| route.status.show()).collect()
+        let mut shown: Vec<RouteStatus> =
+            self.routes.lock().iter().map(|route| route.status.show()).collect();
+        shown.extend(self.store.iter().flat_map(|store| store.status()));
+        shown
     }
 
     fn brokers(&self) -> Vec<BrokerStatus> {

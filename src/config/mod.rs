@@ -31,6 +31,7 @@ mod section;
 mod secure;
 mod secure_file;
 mod split_file;
+mod stores_file;
 mod suggest;
 mod topics_file;
 mod transform_file;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
+use crate::bridge::store::options::StoreRow;
 use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
 use crate::telemetry::statsd;
@@ -23,6 +24,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// What is asked of topics and channels by the patterns of their names.
     pub topics: Vec<TopicRow>,
+    /// Which of the topics live at a broker.
+    pub stores: Vec<StoreRow>,
     /// How long a clean exit may take to settle what is in flight; the rest is redelivered. 0 to 1 h.
     pub shutdown_timeout: Duration,
     /// The folder that route files were read from; `None` if there is none.
@@ -39,6 +42,7 @@ impl Default for NodeConfig {
             brokers: Vec::new(),
             log: LogConfig::default(),
             topics: Vec::new(),
+            stores: Vec::new(),
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
             watch_bridges: true,

@@ -48,7 +48,8 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     let range = Duration::ZERO..=Duration::from_secs(3600);
     set(&mut file.node.shutdown_timeout, timeout.and_then(|field| field.duration(range, report)));
     if let Some(field) = section.get("topics") {
-        file.node.topics = topics_file::read(&field, report);
+        let brokers = &file.node.brokers;
+        (file.node.topics, file.node.stores) = topics_file::read(&field, brokers, report);
     }
     if let Some(field) = section.get("bridges") {
         file.node.bridges = field.text(report).map(|text| base.join(text));

@@ -265,6 +265,7 @@ mod remote_nsq;
 mod route_errors;
 mod route_rules;
 mod schema;
+mod stores;
 mod topics;
 mod transforms;
 

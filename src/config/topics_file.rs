@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::error::Report;
 use super::keys::topics::{CHANNEL, DEAD_LETTER, RATE, REPLAY, RETENTION, TOPIC};
 use super::section::{Field, Section};
+use super::stores_file::store;
 use super::tree::Kind;
+use crate::bridge::broker::BrokerOptions;
+use crate::bridge::store::options::StoreRow;
 use crate::engine::policy::{
     ChannelRow, DeadLetterTo, Durability, Envelope, OnFull, Pattern, Policies, Replay, Retention,
     Rules, TopicRow,
@@ -27,11 +30,17 @@ const MESSAGES_MAX: u64 = 1 << 50;
 const OFFSET_MAX: u64 = (1 << 54) - 1;
 
 /// Reads the whole list.
-pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<TopicRow> {
+pub(super) fn read(
+    field: &Field<'_>,
+    brokers: &[BrokerOptions],
+    report: &mut Report,
+) -> (Vec<TopicRow>, Vec<StoreRow>) {
     let Some(fields) = field.list("a list of patterns with what is asked of them", report) else {
-        return Vec::new();
+        return Default::default();
     };
-    let rows: Vec<TopicRow> = fields.iter().filter_map(|field| topic(field, report)).collect();
+    let (rows, mut stores): (Vec<TopicRow>, Vec<StoreRow>) =
+        fields.iter().filter_map(|field| topic(field, brokers, report)).unzip();
+    stores.retain(|row| !row.is_empty());
     let replays = |row: &TopicRow| {
         row.channels.iter().any(|row| row.replay.is_some_and(|replay| replay != Replay::New))
     };
@@ -52,10 +61,14 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<TopicRow> {
         );
         report.error(&field.spot, message);
     }
-    rows
+    (rows, stores)
 }
 
-fn topic(field: &Field<'_>, report: &mut Report) -> Option<TopicRow> {
+fn topic(
+    field: &Field<'_>,
+    brokers: &[BrokerOptions],
+    report: &mut Report,
+) -> Option<(TopicRow, StoreRow)> {
     let section = Section::open(field, TOPIC, report)?;
     // The other keys are read even if the pattern is wrong, so that all errors come at once.
     let pattern = pattern(&section, "orders.*", report);
@@ -82,7 +95,8 @@ fn topic(field: &Field<'_>, report: &mut Report) -> Option<TopicRow> {
         );
         report.error(&field.spot, message);
     }
-    pattern.map(|_| row)
+    let store = store(&section, row.pattern.clone(), brokers, report);
+    pattern.map(|_| (row, store))
 }
 
 fn pattern(section: &Section<'_>, example: &str, report: &mut Report) -> Option<Pattern> {

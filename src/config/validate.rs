@@ -10,11 +10,13 @@ use super::route_file::PlacedRoute;
 use super::suggest::hint;
 use super::units::show_size;
 use crate::bridge::route::{Flow, NsqChannel, Source, Target, Topology};
+use crate::bridge::store::options::keeps;
 
 /// Checks the routes of all files together.
 pub(super) fn check(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
     unique_names(routes, report);
     topics(routes, report);
+    stores(routes, node, report);
     queues(routes, report);
     brokers(routes, node, report);
     declarations(routes, report);
@@ -83,6 +85,23 @@ fn topics(routes: &[PlacedRoute], report: &mut Report) {
         }
     }
     channels(routes, report);
+}
+
+/// A topic that lives at a broker has its publishes and channels there.
+fn stores(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
+    for placed in routes {
+        let (topic, spot) = match &placed.route.flow {
+            Flow::Ingress { topic, .. } => (topic, &placed.from),
+            Flow::Channel { to, .. } => (&to.topic, &placed.to),
+            Flow::Move(_) => continue,
+        };
+        if keeps(&node.stores, topic) {
+            let message = format!(
+                "the topic \"{topic}\" has store: rabbitmq: a direct route would take its place; use mode: queued, or another topic"
+            );
+            report.error(spot, message);
+        }
+    }
 }
 
 /// A channel has one route at most, whether it reads from it or appears as it.

@@ -105,7 +105,8 @@ impl Engine {
     pub fn owed(&self) -> u64 {
         let topics = self.topics();
         let of = topics.iter().map(|topic| {
-            topic.depth() + topic.channels().iter().map(|channel| channel.owed_count()).sum::<u64>()
+            topic.depth_here()
+                + topic.channels().iter().map(|channel| channel.owed_count()).sum::<u64>()
         });
         of.sum()
     }

@@ -276,7 +276,8 @@ impl Log {
         for block in self.overlapping(range) {
             let settled = block.overlap(range);
             let before = block.owed.fetch_sub(settled, Ordering::AcqRel);
-            debug_assert!(before >= settled, "a claim was settled twice");
+            let place = block.base..block.end();
+            debug_assert!(before >= settled, "{range:?} settled twice, {before} owed of {place:?}");
             empty |= before == settled && block.base != open;
             taken += settled;
         }

@@ -2,7 +2,8 @@
 //!
 //! A message is stored once in its topic's [`log`]; a channel is a cursor over the log and the set of messages past it
 //! that are not settled. What lies beyond is reached through two seams: [`Ingress`] (a topic whose publishes are answered
-//! elsewhere) and [`Upstream`] (whoever offers messages to channels and keeps them until they are settled).
+//! elsewhere) and [`Upstream`] (whoever offers messages to channels and keeps them until they are settled). A [`Store`] is
+//! both, for whole topics.
 //!
 //! Locks, in the order in which they are taken: engine (`topics`) → a topic's feed → a channel → alarms. None is held
 //! across an await, while writing to a socket, or while calling a seam.
@@ -23,6 +24,7 @@ mod moving;
 pub mod policy;
 mod recovery;
 mod retention;
+mod store;
 mod ticket;
 mod topic;
 mod upstream;
@@ -40,8 +42,9 @@ use tokio::sync::watch;
 use alarms::Alarms;
 use burials::Burials;
 pub use channel::{
-    Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit, PeekState,
-    Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber, WaitingFor,
+    Audience, Channel, ChannelCounts, Consumer, ConsumerCounts, Delivery, Offer, PeekLimit,
+    PeekState, Peeked, PullLimit, Pulled, SettleError, Settling, SubscribeError, Subscriber,
+    WaitingFor,
 };
 pub use client::{
     AuthIdentity, Client, ClientCounters, ClientState, Clients, Identity, Listed, Locality,
@@ -54,6 +57,7 @@ pub use journal::{Journal, Mark, Outcome, Trouble};
 pub use moving::Moved;
 use policy::{Durability, Policies};
 pub use retention::Replay;
+pub use store::{Applying, Store};
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
 pub use topic::Topic;
 pub use upstream::{Ingress, Origin, Outbound, Postponed, Upstream};
@@ -106,19 +110,13 @@ struct Shared {
     drain: Drain,
     changes: watch::Sender<u64>,
     journal: Option<Arc<Journal>>,
+    elsewhere: store::Elsewhere,
 }
 
 impl Shared {
     /// What an ephemeral topic or channel may have queued.
     fn bound(&self) -> u64 {
         self.options.mem_queue_size.max(1)
-    }
-
-    /// Notes that a topic or channel came, went, was paused or unpaused.
-    fn changed(&self, ephemeral: bool) {
-        if !ephemeral {
-            self.changes.send_modify(|count| *count += 1);
-        }
     }
 }
 
@@ -164,6 +162,7 @@ impl Engine {
             drain: Drain::default(),
             changes: watch::Sender::new(0),
             journal,
+            elsewhere: store::Elsewhere::default(),
         });
         Arc::new_cyclic(|this| Self {
             topics: RwLock::default(),
@@ -238,10 +237,11 @@ impl Engine {
         }
         let name: Arc<str> = name.into();
         let topic = self.make(Arc::clone(&name), 0);
-        topic.set_ingress(self.routed.read().get(&name).cloned());
+        let routed = self.routed.read().get(&name).cloned();
+        topic.set_ingress(routed.or_else(|| self.shared.elsewhere.take(&name)));
         topics.by_name.insert(name, Arc::clone(&topic));
         drop(topics);
-        self.shared.changed(topic.is_ephemeral());
+        self.shared.changed(topic.name(), topic.is_ephemeral());
         Ok(topic)
     }
 
@@ -286,7 +286,7 @@ impl Engine {
         let removed = self.topics.write().by_name.remove(name);
         let Some(topic) = removed else { return false };
         topic.delete();
-        self.shared.changed(topic.is_ephemeral());
+        self.shared.changed(topic.name(), topic.is_ephemeral());
         true
     }
 
@@ -309,7 +309,7 @@ impl Engine {
         };
         drop(routed);
         if let Some(topic) = topics.by_name.get(topic) {
-            topic.set_ingress(ingress);
+            topic.set_ingress(ingress.or_else(|| self.shared.elsewhere.take(topic.name())));
         }
     }
 

@@ -13,6 +13,7 @@ use super::feed::Feed;
 use super::journal::Entry;
 use super::policy::{Durability, TopicPolicy};
 use super::retention::Replay;
+use super::store::Waiting;
 use super::ticket::{Accepted, PublishError, Signal, Ticket};
 use super::upstream::{Ingress, Outbound, Upstream};
 use super::{Engine, RecordedLatency, Shared};
@@ -33,6 +34,8 @@ pub struct Topic {
     this: Weak<Self>,
     pub(super) policy: TopicPolicy,
     pub(super) losses: Losses,
+    /// What waits elsewhere, if a store keeps it.
+    pub(super) waiting: Waiting,
 }
 
 impl Topic {
@@ -46,6 +49,7 @@ impl Topic {
         Self {
             policy: shared.options.policies.topic(&name),
             losses: Losses::default(),
+            waiting: Waiting::default(),
             this,
             ephemeral: is_ephemeral(&name),
             name,
@@ -319,7 +323,7 @@ impl Topic {
         feed.note_channel(&channel, from);
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
-        self.shared.changed(self.ephemeral || channel.is_ephemeral());
+        self.shared.changed(&self.name, self.ephemeral || channel.is_ephemeral());
         Ok(channel)
     }
 
@@ -334,7 +338,7 @@ impl Topic {
         feed.note_channel_gone(&channel);
         drop(feed);
         channel.close();
-        self.shared.changed(self.ephemeral || channel.is_ephemeral());
+        self.shared.changed(&self.name, self.ephemeral || channel.is_ephemeral());
         if is_last
             && self.ephemeral
             && let Some(engine) = self.engine.upgrade()
@@ -354,6 +358,7 @@ impl Topic {
     pub fn empty(&self) {
         self.feed.write().drop_unreleased();
         self.drain_progressed();
+        let _is_elsewhere = self.shared.elsewhere.emptied(&self.name, None);
     }
 
     /// Stops or goes on handing messages to the channels; publishing goes on.
@@ -366,26 +371,13 @@ impl Topic {
         feed.release(self.shared.bound(), clock::now());
         drop(feed);
         self.wake();
-        self.shared.changed(self.ephemeral);
+        self.shared.changed(&self.name, self.ephemeral);
     }
 
     /// Whether it is paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.feed.read().paused
-    }
-
-    /// Messages that no channel has got yet.
-    #[must_use]
-    pub fn depth(&self) -> u64 {
-        self.feed.read().unreleased()
-    }
-
-    /// How many of them the disk has.
-    #[must_use]
-    pub fn backend_depth(&self) -> u64 {
-        let feed = self.feed.read();
-        feed.log.logged_count(&(feed.released..feed.log.next()))
     }
 
     /// How long the messages of all its channels took from publish to FIN, in nanoseconds; `None` if that is not tracked,

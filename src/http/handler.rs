@@ -109,17 +109,17 @@ async fn run(
     match endpoint {
         Endpoint::Ping => info::ping(context),
         Endpoint::Info => info::info(context),
-        Endpoint::Stats => stats::stats(context, &Query::parse(raw)?),
+        Endpoint::Stats => stats::stats(context, &Query::parse(raw)?).await,
         Endpoint::Publish => publish::publish(context, raw, body).await,
         Endpoint::PublishMany => publish::publish_many(context, raw, body).await,
-        Endpoint::TopicCreate => topics::create(context, raw),
+        Endpoint::TopicCreate => topics::create(context, raw).await,
         Endpoint::TopicDelete => topics::delete(context, raw).await,
-        Endpoint::TopicEmpty => topics::empty(context, raw),
+        Endpoint::TopicEmpty => topics::empty(context, raw).await,
         Endpoint::TopicPause => topics::set_paused(context, raw, true).await,
         Endpoint::TopicUnpause => topics::set_paused(context, raw, false).await,
-        Endpoint::ChannelCreate => topics::create_channel(context, raw),
+        Endpoint::ChannelCreate => topics::create_channel(context, raw).await,
         Endpoint::ChannelDelete => topics::delete_channel(context, raw).await,
-        Endpoint::ChannelEmpty => topics::empty_channel(context, raw),
+        Endpoint::ChannelEmpty => topics::empty_channel(context, raw).await,
         Endpoint::ChannelPause => topics::set_channel_paused(context, raw, true).await,
         Endpoint::ChannelUnpause => topics::set_channel_paused(context, raw, false).await,
         Endpoint::TopicPeek => peek::topic(context, raw),
@@ -134,7 +134,10 @@ async fn run(
         Endpoint::RouteDelete => route_control::remove(context, path, raw).await,
         Endpoint::RoutesReload => route_control::reload(context).await,
         Endpoint::RouteAct(act) => route_control::act(context, path, raw, act).await,
-        Endpoint::Metrics => Ok(routes::metrics(context)),
+        Endpoint::Metrics => {
+            stats::count_elsewhere(context).await;
+            Ok(routes::metrics(context))
+        }
         Endpoint::ConfigGet => options::get(context, path),
         Endpoint::ConfigPut => options::put(context, path, body).await,
         Endpoint::SetBlockRate => debug::set_block_rate(raw).map(Reply::Text),

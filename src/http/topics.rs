@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
+
 use super::Context;
 use super::publish::refused;
 use super::query::Query;
@@ -54,27 +56,41 @@ pub(super) fn existing_channel(context: &Context, query: &Query) -> Result<Arc<C
     channel.ok_or_else(|| Refusal::missing("CHANNEL_NOT_FOUND"))
 }
 
-pub(super) fn create(context: &Context, raw: &str) -> Result<Reply, Refusal> {
-    publishable(context, &Query::parse(raw)?)?;
+/// Waits until whoever keeps the messages of a topic has followed suit, if that is not this node.
+async fn applied(context: &Context, topic: &str, channel: Option<&str>) -> Result<Reply, Refusal> {
+    if let Some(applied) = context.engine.applied(topic, channel) {
+        applied.await.map_err(|reason| {
+            let text = format!("STORE_FAILED: {reason}; it is tried again");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        })?;
+    }
     Ok(Reply::Empty)
+}
+
+pub(super) async fn create(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let topic = publishable(context, &Query::parse(raw)?)?;
+    applied(context, topic.name(), None).await
 }
 
 pub(super) async fn delete(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
-    if context.engine.delete_topic(topic_name(&query)?) {
-        persist(context).await
+    let topic = topic_name(&query)?;
+    if context.engine.delete_topic(topic) {
+        persist(context).await?;
+        applied(context, topic, None).await
     } else {
         Err(Refusal::missing("TOPIC_NOT_FOUND"))
     }
 }
 
-pub(super) fn empty(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+pub(super) async fn empty(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
-    if !is_valid_name(topic_name(&query)?.as_bytes()) {
+    let topic = topic_name(&query)?;
+    if !is_valid_name(topic.as_bytes()) {
         return Err(Refusal::bad("INVALID_TOPIC"));
     }
     existing(context, &query)?.empty();
-    Ok(Reply::Empty)
+    applied(context, topic, None).await
 }
 
 pub(super) async fn set_paused(
@@ -82,12 +98,14 @@ pub(super) async fn set_paused(
     raw: &str,
     paused: bool,
 ) -> Result<Reply, Refusal> {
-    existing(context, &Query::parse(raw)?)?.set_paused(paused);
-    persist(context).await
+    let topic = existing(context, &Query::parse(raw)?)?;
+    topic.set_paused(paused);
+    persist(context).await?;
+    applied(context, topic.name(), None).await
 }
 
 /// With `from`, which nsqd does not know, a channel that is made begins there.
-pub(super) fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+pub(super) async fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw)?;
     let (topic, channel) = with_channel(context, &query)?;
     let made = match query.get("from") {
@@ -103,7 +121,7 @@ pub(super) fn create_channel(context: &Context, raw: &str) -> Result<Reply, Refu
         }
     };
     made.map_err(|error| refused(&error))?;
-    Ok(Reply::Empty)
+    applied(context, topic.name(), Some(channel)).await
 }
 
 /// Where a channel that is made begins: `new`, `start`, `offset:<number>`, or a moment.
@@ -127,15 +145,18 @@ pub(super) async fn delete_channel(context: &Context, raw: &str) -> Result<Reply
     let query = Query::parse(raw)?;
     let (topic, channel) = with_channel(context, &query)?;
     if topic.delete_channel(channel) {
-        persist(context).await
+        persist(context).await?;
+        applied(context, topic.name(), Some(channel)).await
     } else {
         Err(Refusal::missing("CHANNEL_NOT_FOUND"))
     }
 }
 
-pub(super) fn empty_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
-    existing_channel(context, &Query::parse(raw)?)?.empty();
-    Ok(Reply::Empty)
+pub(super) async fn empty_channel(context: &Context, raw: &str) -> Result<Reply, Refusal> {
+    let query = Query::parse(raw)?;
+    existing_channel(context, &query)?.empty();
+    let (topic, channel) = with_channel(context, &query)?;
+    applied(context, topic.name(), Some(channel)).await
 }
 
 pub(super) async fn set_channel_paused(
@@ -143,8 +164,11 @@ pub(super) async fn set_channel_paused(
     raw: &str,
     paused: bool,
 ) -> Result<Reply, Refusal> {
-    existing_channel(context, &Query::parse(raw)?)?.set_paused(paused);
-    persist(context).await
+    let query = Query::parse(raw)?;
+    existing_channel(context, &query)?.set_paused(paused);
+    let (topic, channel) = with_channel(context, &query)?;
+    persist(context).await?;
+    applied(context, topic.name(), Some(channel)).await
 }
 
 /// Has a pause or a deletion written down, off the threads that serve requests. nsqd writes a deletion later, so that a

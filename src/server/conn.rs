@@ -12,10 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use super::auth::{Answer, AskError};
 use super::buffers::{Input, give_output, take_output};
 use super::rider::Rehome;
-use super::session::{Burst, Session, Upgrade};
+use super::session::{Burst, Heard, Session, Upgrade};
 use super::stream::{HandshakeError, Stream};
 use super::{Options, host};
 use crate::clock::{self, Instant};
@@ -127,8 +126,8 @@ async fn finish(mut stream: Stream<impl AsyncRead + AsyncWrite + Unpin>, out: &[
     }
 }
 
-/// A question to the auth servers that is under way.
-type Asking = Pin<Box<dyn Future<Output = Result<Answer, AskError>> + Send>>;
+/// Something that the session waits for, under way.
+type Asking = Pin<Box<dyn Future<Output = Heard> + Send>>;
 
 struct Conn<S> {
     stream: Stream<S>,
@@ -143,7 +142,7 @@ struct Conn<S> {
     wrote: Instant,
     /// When the last heartbeat was due, and the interval then.
     beat: Option<(Instant, Duration)>,
-    /// What the auth servers are being asked.
+    /// What the session waits for.
     asking: Option<Asking>,
     /// Until when open publishes may be answered, once the node stops.
     stop_at: Option<Instant>,
@@ -166,7 +165,7 @@ enum Event {
     Read(usize),
     Wrote(usize),
     Woken,
-    Answered(Result<Answer, AskError>),
+    Heard(Heard),
     Time,
 }
 
@@ -231,10 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
                         tokio::task::yield_now().await;
                     }
                 }
-                Ok(Event::Answered(answer)) => {
+                Ok(Event::Heard(heard)) => {
                     self.asking = None;
                     self.heard = clock::now();
-                    self.session.answered(answer, self.heard);
+                    self.session.hear(heard, self.heard);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
@@ -296,13 +295,18 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
         self
     }
 
-    /// Begins to ask the auth servers what the session wants to know.
+    /// Begins to wait for what the session waits for: an answer of the auth servers, or that what it has subscribed to is
+    /// there.
     fn ask(&mut self, options: &Options) {
-        if self.asking.is_none()
-            && let Some(question) = self.session.question()
+        if self.asking.is_some() {
+            return;
+        }
+        if let Some(preparing) = self.session.preparing() {
+            self.asking = Some(Box::pin(async move { Heard::Prepared(preparing.await) }));
+        } else if let Some(question) = self.session.question()
             && let Some(auth) = options.secure.auth.clone()
         {
-            self.asking = Some(Box::pin(async move { auth.ask(&question).await }));
+            self.asking = Some(Box::pin(async move { Heard::Leave(auth.ask(&question).await) }));
         }
     }
 
@@ -399,9 +403,9 @@ impl<S: AsyncRead + AsyncWrite + Rehome + Unpin> Conn<S> {
             }
         }
         if let Some(asking) = &mut self.asking
-            && let Poll::Ready(answer) = asking.as_mut().poll(context)
+            && let Poll::Ready(heard) = asking.as_mut().poll(context)
         {
-            return Poll::Ready(Ok(Event::Answered(answer)));
+            return Poll::Ready(Ok(Event::Heard(heard)));
         }
         if wants_read && self.stop_at.is_none() {
             let read = self.input.poll_read(&mut self.stream, context);

@@ -3,6 +3,7 @@
 mod features;
 mod leave;
 mod settle;
+mod subscribe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 
 use super::Options;
-use super::auth::Leave;
+use super::auth::{Answer, AskError, Leave};
 use super::hold::Pace;
 use super::replies::{Publisher, Replies};
 use crate::clock::{self, Instant};
 use crate::engine::{
-    Accepted, Client, ClientState, Consumer, Delivery, Engine, PublishError, PullLimit, Signal,
-    SubscribeError, Subscriber, Topic,
+    Accepted, Applying, Client, ClientState, Consumer, Delivery, Engine, PublishError, PullLimit,
+    Signal, Topic,
 };
 use crate::protocol::command::{Command, Fault, Gate, Parser, Phase};
 use crate::protocol::frame;
@@ -43,7 +44,7 @@ pub(super) enum Burst {
     Stalled,
     /// The connection is to be upgraded once everything is written: see [`Session::upgrade`].
     Upgrade,
-    /// The auth servers are to be asked: see [`Session::question`].
+    /// Something else is to be waited for: see [`Session::question`] and [`Session::preparing`].
     Ask,
     /// Nothing more is read: close when everything is written.
     Last,
@@ -54,6 +55,16 @@ pub(super) enum Burst {
 enum Halt {
     Upgrade(Upgrade),
     Ask(Asking),
+    /// What it has subscribed to is being made ready elsewhere.
+    Prepare,
+}
+
+/// What came of something that a connection waited for.
+pub(super) enum Heard {
+    /// The auth servers were asked.
+    Leave(Result<Answer, AskError>),
+    /// What was subscribed to is there, or not.
+    Prepared(Result<(), String>),
 }
 
 /// See the module's description.
@@ -69,6 +80,8 @@ pub(super) struct Session {
     /// As the first IDENTIFY set them: heartbeats and deliveries stay with these, as in nsqd.
     delivery: Option<Settings>,
     consumer: Option<Arc<Consumer>>,
+    /// What its subscription waits for, until that is begun.
+    preparing: Option<Applying>,
     /// Why no further command is handled for now.
     halt: Option<Halt>,
     features: Features,
@@ -106,6 +119,7 @@ impl Session {
             settings,
             delivery: None,
             consumer: None,
+            preparing: None,
             halt: None,
             features: Features::default(),
             leave: Leave::default(),
@@ -128,6 +142,14 @@ impl Session {
     /// How long the client may be silent.
     pub(super) fn silence_max(&self) -> Option<Duration> {
         self.settings.heartbeat_interval.map(|interval| interval * 2)
+    }
+
+    /// Goes on after what it has waited for.
+    pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Leave(answer) => self.answered(answer, now),
+            Heard::Prepared(done) => self.prepared(done),
+        }
     }
 
     /// Whether something is to happen before another command is handled.
@@ -156,7 +178,7 @@ impl Session {
             match self.halt {
                 None => {}
                 Some(Halt::Upgrade(_)) => break Burst::Upgrade,
-                Some(Halt::Ask(_)) => break Burst::Ask,
+                Some(Halt::Ask(_) | Halt::Prepare) => break Burst::Ask,
             }
             if self.is_congested() {
                 break Burst::Stalled;
@@ -274,47 +296,6 @@ impl Session {
             Command::Identify(body) => self.identify(body),
             Command::Auth(secret) => self.authorize(secret),
         }
-    }
-
-    fn subscribe(&mut self, topic: &str, channel: &str) {
-        let delivery = self.delivery.unwrap_or(self.settings);
-        let subscriber = Subscriber {
-            client: Arc::clone(&self.client),
-            signal: Arc::clone(&self.signal),
-            msg_timeout: delivery.msg_timeout,
-            touch_timeout: self.settings.msg_timeout,
-            sample_rate: delivery.sample_rate,
-        };
-        // An ephemeral topic or channel may go just now: a second try makes it anew.
-        let mut subscribed = self.try_subscribe(topic, channel, subscriber.clone());
-        if matches!(subscribed, Err(SubscribeError::Exiting)) {
-            subscribed = self.try_subscribe(topic, channel, subscriber);
-        }
-        match subscribed {
-            Ok(consumer) => {
-                self.consumer = Some(Arc::new(consumer));
-                self.phase = Phase::Subscribed;
-                self.client.enter(ClientState::Subscribed);
-                self.replies.respond(&mut self.out, frame::OK);
-            }
-            Err(SubscribeError::Full(max)) => {
-                let text =
-                    format!("SUB failed consumers for {topic}:{channel} exceeds limit of {max}");
-                self.fail(ErrorCode::SubFailed, text);
-            }
-            Err(SubscribeError::Exiting) => self.fail(ErrorCode::SubFailed, "SUB failed exiting"),
-        }
-    }
-
-    fn try_subscribe(
-        &self,
-        topic: &str,
-        channel: &str,
-        subscriber: Subscriber,
-    ) -> Result<Consumer, SubscribeError> {
-        let topic = self.engine.topic(topic).map_err(|_| SubscribeError::Exiting)?;
-        let channel = topic.channel(channel).map_err(|_| SubscribeError::Exiting)?;
-        channel.subscribe(subscriber, self.options.max_channel_consumers)
     }
 
     fn publish(

@@ -83,6 +83,11 @@ pub async fn run(
         match connect(address).await {
             Ok(socket) => {
                 tracing::info!("STATSD: pushing stats to {address}");
+                if let Some(count) = engine.count_elsewhere()
+                    && let Err(reason) = count.await
+                {
+                    tracing::debug!(reason, "what waits elsewhere is pushed as it was known last");
+                }
                 let now = figures(&engine, &options);
                 let lines = lines::render(&prefix, &now, &last);
                 send(&socket, &lines::pack(&lines, options.packet_size), &options, &mut stop).await;

@@ -47,6 +47,7 @@ mod routes_publish;
 mod routes_shape;
 mod routes_split;
 mod schema;
+mod store;
 mod tls;
 mod topology;
 mod unix_sockets;

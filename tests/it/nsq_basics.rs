@@ -14,7 +14,10 @@ use crate::support::{http, unique};
 
 #[test]
 fn a_message_goes_from_pub_to_fin() {
-    let server = Leveret::nsqd().start();
+    pub_to_fin(&Leveret::nsqd().start());
+}
+
+pub(crate) fn pub_to_fin(server: &Leveret) {
     let topic = unique("basics");
     let mut consumer = Client::subscribed(server.tcp(), &topic, "c", 10);
     let mut producer = Client::connect(server.tcp());
@@ -35,7 +38,10 @@ fn a_message_goes_from_pub_to_fin() {
 
 #[test]
 fn a_requeued_message_comes_again_after_its_delay() {
-    let server = Leveret::nsqd().start();
+    requeued(&Leveret::nsqd().start());
+}
+
+pub(crate) fn requeued(server: &Leveret) {
     let topic = unique("requeue");
     let mut client = Client::subscribed(server.tcp(), &topic, "c", 1);
     client.publish(&topic, b"again");
@@ -53,7 +59,10 @@ fn a_requeued_message_comes_again_after_its_delay() {
 
 #[test]
 fn an_unanswered_message_times_out() {
-    let server = Leveret::nsqd().arg("--msg-timeout=500ms").start();
+    times_out(&Leveret::nsqd().arg("--msg-timeout=500ms").start());
+}
+
+pub(crate) fn times_out(server: &Leveret) {
     let topic = unique("timeout");
     let mut client = Client::subscribed(server.tcp(), &topic, "c", 1);
     client.publish(&topic, b"slow");

@@ -9,7 +9,11 @@ use crate::support::unique;
 /// Publishes by PUB, MPUB and DPUB, consumes with requeues and silence, and checks that each message was
 /// finished once, and that only those came again that were not answered by FIN.
 fn works_with(library: Library) {
-    let server = Leveret::nsqd().arg("--msg-timeout=1s").start();
+    works_at(library, &Leveret::nsqd().arg("--msg-timeout=1s").start());
+}
+
+/// The same at a server whose messages time out after a second.
+pub(crate) fn works_at(library: Library, server: &Leveret) {
     let topic = unique("client");
     for (prefix, options) in [
         ("pub", &["--count", "20"][..]),

@@ -209,12 +209,16 @@ fn without_a_consumer_messages_stay_at_the_broker_and_with_one_prefetch_bounds_t
     let mut client = Client::subscribed(site.server.tcp(), &topic, "c", 2);
     let (first, second) = (client.message(), client.message());
     assert_eq!(client.message_within(Duration::from_millis(300)), None, "RDY 2");
-    await_held(&site, "direct.@", (30, 20));
+    // A few more than RDY, so that the next ones are there when they are wanted.
+    await_held(&site, "direct.@", (46, 4));
     client.fin(&first);
     client.fin(&second);
     client.message();
     client.message();
-    await_held(&site, "direct.@", (28, 20));
+    await_held(&site, "direct.@", (44, 4));
+    client.rdy(100);
+    // Up to the prefetch, and the four that it has already.
+    await_held(&site, "direct.@", (24, 24));
 }
 
 #[test]

@@ -28,6 +28,8 @@ use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.
 const BURST: usize = 512;
+/// A queue that has sent nothing for this long, while nothing was acked, has nothing on its way.
+const QUIET: Duration = Duration::from_millis(20);
 /// How long settled deliveries are gathered before they are acked.
 const ACK_DELAY: Duration = Duration::from_millis(1);
 
@@ -35,6 +37,11 @@ const ACK_DELAY: Duration = Duration::from_millis(1);
 pub(in crate::bridge) trait Arrivals: Send + Sync {
     /// Waits until deliveries are wanted.
     fn wanted(&mut self) -> impl Future<Output = ()> + Send;
+    /// How many deliveries may be unacknowledged, `most` of them at most; 0 if none are to come for now. Asked when the
+    /// channel is opened, and again after [`Progress::Resized`].
+    fn prefetch(&mut self, most: u16) -> u16 {
+        most
+    }
     /// Takes a burst; it is passed on by [`Arrivals::progress`] and settled through [`Settlements`].
     fn take(&mut self, burst: Vec<Arrival>);
     /// Whether some of the last burst is still to be passed on: no further one is taken then.
@@ -52,6 +59,8 @@ pub(in crate::bridge) trait Arrivals: Send + Sync {
 pub(in crate::bridge) enum Progress {
     /// All of the burst is passed on.
     Idle,
+    /// [`Arrivals::prefetch`] says something else now.
+    Resized,
     /// Nobody wants deliveries any more: everything unsettled is to be given back.
     Unwanted,
 }
@@ -159,20 +168,12 @@ impl<A: Arrivals> Consuming<A> {
         }
     }
 
-    async fn open(&self, up: &Up) -> Result<(Channel, Consumer), Ended> {
+    async fn open(&mut self, up: &Up) -> Result<(Channel, Option<Consumer>), Ended> {
+        let prefetch = self.arrivals.prefetch(self.from.prefetch);
         let opening = async {
             let channel = up.connection.create_channel().await?;
             topology::declare(&channel, &self.from.declare).await?;
-            channel.basic_qos(self.from.prefetch, BasicQosOptions::default()).await?;
-            let tag = self.from.consumer_tag.as_deref().unwrap_or_default();
-            let consumer = channel
-                .basic_consume(
-                    self.from.queue.as_str().into(),
-                    tag.into(),
-                    BasicConsumeOptions::default(),
-                    topology::offset_table(self.from.offset.as_ref()),
-                )
-                .await?;
+            let consumer = self.subscribe(&channel, prefetch).await?;
             Ok::<_, lapin::Error>((channel, consumer))
         };
         match timeout(self.link.broker().connect_timeout, opening).await {
@@ -183,6 +184,52 @@ impl<A: Arrivals> Consuming<A> {
                 Err(Ended::Lost)
             }
         }
+    }
+
+    /// Begins to consume, unless nothing is to come for now. The prefetch counts for consumers that come after it.
+    async fn subscribe(&self, channel: &Channel, prefetch: u16) -> lapin::Result<Option<Consumer>> {
+        if prefetch == 0 {
+            return Ok(None);
+        }
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let tag = self.from.consumer_tag.as_deref().unwrap_or_default();
+        let consuming = channel.basic_consume(
+            self.from.queue.as_str().into(),
+            tag.into(),
+            BasicConsumeOptions::default(),
+            topology::offset_table(self.from.offset.as_ref()),
+        );
+        consuming.await.map(Some)
+    }
+
+    /// Goes on with another prefetch. What has been delivered stays where it is: the channel is the same.
+    async fn resize(
+        &mut self,
+        channel: &Channel,
+        consumer: &mut Option<Consumer>,
+        generation: u64,
+    ) -> lapin::Result<()> {
+        let limit = self.link.broker().connect_timeout;
+        let silent = |_| lapin::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        if let Some(mut old) = consumer.take() {
+            // A quorum queue takes back what is on its way to a consumer that is cancelled, and counts it as delivered.
+            // Nothing is acked meanwhile, so no more than the prefetch can come.
+            while let Ok(Some(delivery)) = timeout(QUIET, old.next()).await {
+                self.take(vec![delivery?], generation);
+            }
+            let cancel = channel.basic_cancel(old.tag(), BasicCancelOptions::default());
+            timeout(limit, cancel).await.map_err(silent)??;
+            // What was on its way before that.
+            let mut rest = Vec::new();
+            while let Some(Some(delivery)) = old.next().now_or_never() {
+                rest.push(delivery?);
+            }
+            self.take(rest, generation);
+        }
+        let prefetch = self.arrivals.prefetch(self.from.prefetch);
+        let subscribing = self.subscribe(channel, prefetch);
+        *consumer = timeout(limit, subscribing).await.map_err(silent)??;
+        Ok(())
     }
 
     fn broken(&self, up: &Up, error: &lapin::Error) -> Ended {
@@ -198,14 +245,14 @@ impl<A: Arrivals> Consuming<A> {
         &mut self,
         up: &Up,
         channel: &Channel,
-        mut consumer: Consumer,
+        mut consumer: Option<Consumer>,
         stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
         let generation = self.settlements.begin();
         let began = u64::try_from(clock::unix_seconds()).unwrap_or(0);
         let ended = self.consume(up, channel, &mut consumer, generation, stop).await;
         if matches!(ended, Ended::Stop | Ended::Unwanted) {
-            self.wind_down(up, channel, &consumer).await;
+            self.wind_down(up, channel, consumer.as_ref()).await;
             self.close(channel).await;
         }
         let (left, position) = self.settlements.end();
@@ -224,7 +271,7 @@ impl<A: Arrivals> Consuming<A> {
         &mut self,
         up: &Up,
         channel: &Channel,
-        consumer: &mut Consumer,
+        consumer: &mut Option<Consumer>,
         generation: u64,
         stop: &mut watch::Receiver<Phase>,
     ) -> Ended {
@@ -243,10 +290,14 @@ impl<A: Arrivals> Consuming<A> {
                         Err(error) => return self.broken(up, &error),
                     }
                 }
-                first = consumer.next(), if !self.arrivals.is_busy() => first,
+                first = delivery_of(consumer), if !self.arrivals.is_busy() => first,
                 progress = self.arrivals.progress() => match progress {
                     Progress::Idle => continue,
                     Progress::Unwanted => return Ended::Unwanted,
+                    Progress::Resized => match self.resize(channel, consumer, generation).await {
+                        Ok(()) => continue,
+                        Err(error) => return self.broken(up, &error),
+                    },
                 },
             };
             let mut burst = Vec::new();
@@ -267,7 +318,7 @@ impl<A: Arrivals> Consuming<A> {
                 if burst.len() >= BURST {
                     break;
                 }
-                match consumer.next().now_or_never() {
+                match delivery_of(consumer).now_or_never() {
                     Some(following) => next = following,
                     None => break,
                 }
@@ -277,11 +328,13 @@ impl<A: Arrivals> Consuming<A> {
     }
 
     /// Has the broker send nothing more, and acks while what was passed on is being settled.
-    async fn wind_down(&mut self, up: &Up, channel: &Channel, consumer: &Consumer) {
-        let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        // What comes after all is given back with the channel.
-        let cancelled = timeout(self.link.broker().connect_timeout, cancel).await;
-        tracing::debug!(route = %self.status.name, polite = matches!(cancelled, Ok(Ok(()))), "consumer cancelled");
+    async fn wind_down(&mut self, up: &Up, channel: &Channel, consumer: Option<&Consumer>) {
+        if let Some(consumer) = consumer {
+            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            // What comes after all is given back with the channel.
+            let cancelled = timeout(self.link.broker().connect_timeout, cancel).await;
+            tracing::debug!(route = %self.status.name, polite = matches!(cancelled, Ok(Ok(()))), "consumer cancelled");
+        }
         let (link, settlements) = (Arc::clone(&self.link), Arc::clone(&self.settlements));
         loop {
             tokio::select! {
@@ -339,6 +392,14 @@ impl<A: Arrivals> Consuming<A> {
         if let Ok(Err(error)) = timeout(self.link.broker().connect_timeout, closing).await {
             tracing::debug!(route = %self.status.name, %error, "consumer not closed politely");
         }
+    }
+}
+
+/// The next delivery; for ever if nothing is consumed for now.
+async fn delivery_of(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Delivery>> {
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) mod arrival;
 mod confirms;
 mod connect;
 pub(super) mod consumer;
+pub(super) mod desk;
 mod errors;
 pub(super) mod link;
 mod outgoing;

@@ -1,12 +1,17 @@
 //! A queue as a channel: deliveries become messages of the channel, and a consumer's FIN is the broker's ack.
 //!
+//! No more is taken than the consumers are about to want: what this node holds, other gateways' consumers do not get. So the
+//! prefetch follows RDY where the queue is known not to be a stream, which could not be read on at the same place.
+//!
 //! The broker keeps a delivery until the channel's consumer has finished it: nothing is acked that a crash could lose.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::held::Held;
 use super::misfits::Misfits;
@@ -19,9 +24,16 @@ use crate::bridge::runner::Pace;
 use crate::bridge::shaper::{Incoming, Shaper, Unsent};
 use crate::bridge::status::Status;
 use crate::clock;
-use crate::engine::{Channel, Engine, Offer, Upstream};
+use crate::engine::{Audience, Channel, Engine, Offer, Upstream};
 use crate::limit::Limiter;
 use crate::names::MessageId;
+
+/// Deliveries that one consumer is worth at least.
+const LEVEL_MIN: u64 = 4;
+/// How long messages are kept for consumers that are not ready.
+const UNREADY_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether consumers still hold something.
+const HELD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// See the module's description.
 pub(in crate::bridge) struct Feeder {
@@ -40,7 +52,12 @@ pub(in crate::bridge) struct Feeder {
     /// What is still to be passed on.
     rest: VecDeque<Arrival>,
     /// The channel, and how many consumers it has.
-    channel: Option<(Arc<Channel>, watch::Receiver<usize>)>,
+    channel: Option<(Arc<Channel>, watch::Receiver<Audience>)>,
+    /// Whether the prefetch follows RDY, and what it is now.
+    follows: bool,
+    level: u16,
+    /// The prefetch that is asked for: the level is not above it.
+    most: u16,
 }
 
 impl Feeder {
@@ -50,7 +67,7 @@ impl Feeder {
         status: Arc<Status>,
         (held, settlements): (Arc<Held>, Arc<Settlements>),
         mut limit: watch::Receiver<Option<RouteLimit>>,
-        (max_msg_size, phase): (u64, watch::Receiver<Phase>),
+        (max_msg_size, follows, phase): (u64, bool, watch::Receiver<Phase>),
         shaper: Option<Shaper>,
     ) -> Self {
         let misfits = Misfits::new(max_msg_size, Arc::clone(&status));
@@ -75,16 +92,23 @@ impl Feeder {
             settlements,
             rest: VecDeque::new(),
             channel: None,
+            follows,
+            level: 0,
+            most: 1,
         };
         feeder.prepare();
         feeder
     }
 
-    /// Makes the topic and channel, so that consumers find them.
+    /// Makes the topic and channel, so that consumers find them. Those of a store are there, or are not to be.
     fn prepare(&mut self) {
-        let topic = self.engine.topic(&self.target.topic);
-        let channel = topic.and_then(|topic| topic.channel(&self.target.channel));
-        if let Ok(channel) = channel {
+        let NsqChannel { topic, channel } = &self.target;
+        let channel = if self.engine.is_elsewhere(topic) {
+            self.engine.find_topic(topic).and_then(|topic| topic.find_channel(channel))
+        } else {
+            self.engine.topic(topic).and_then(|topic| topic.channel(channel)).ok()
+        };
+        if let Some(channel) = channel {
             let audience = channel.audience();
             self.held.is_for(&channel, &self.upstream);
             self.channel = Some((channel, audience));
@@ -154,6 +178,47 @@ impl Feeder {
         }
     }
 
+    /// What consumers want at once; nothing while the route is paused.
+    fn wanted_now(&self) -> u64 {
+        let is_running = *self.phase.borrow() == Phase::Running;
+        let audience = self.channel.as_ref().map(|(_, audience)| audience.borrow().ready);
+        audience.filter(|_| is_running).unwrap_or(0)
+    }
+
+    /// [`Arrivals::progress`] where the prefetch follows RDY. While nothing is wanted, what consumers hold can still be
+    /// finished; once they hold nothing, the rest is given back.
+    async fn follow(&mut self) -> Progress {
+        let Some((channel, audience)) = self.channel.clone() else { return Progress::Unwanted };
+        let (mut audience, mut phase) = (audience, self.phase.clone());
+        audience.mark_unchanged();
+        phase.mark_unchanged();
+        if audience.borrow().consumers == 0 || *phase.borrow() == Phase::Stopping {
+            return Progress::Unwanted;
+        }
+        if level(self.wanted_now(), self.level, self.most) != self.level {
+            return Progress::Resized;
+        }
+        let (is_off, is_busy) = (self.level == 0, self.is_busy());
+        let is_running = *phase.borrow() == Phase::Running;
+        let let_go = async {
+            if is_running {
+                // Clients say RDY 0 for a moment when they back off. What is given back counts as delivered once more.
+                sleep(UNREADY_MAX).await;
+            }
+            // A message that times out tells nobody.
+            while channel.counts().in_flight > 0 {
+                sleep(HELD_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = audience.changed() => Progress::Idle,
+            _ = phase.changed() => Progress::Idle,
+            () = let_go, if is_off => Progress::Unwanted,
+            () = self.pass_on(), if is_busy => Progress::Idle,
+        }
+    }
+
     /// Takes over a limit of other figures.
     fn tune(&mut self) {
         let rates = self.limit.borrow_and_update().as_ref().map(|limit| limit.rates);
@@ -177,15 +242,28 @@ impl Feeder {
                 origin: arrival.origin,
             })
             .collect();
-        let Ok(topic) = self.engine.topic(&self.target.topic) else {
-            return false;
+        let topic = match self.engine.is_elsewhere(&self.target.topic) {
+            true => self.engine.find_topic(&self.target.topic),
+            false => self.engine.topic(&self.target.topic).ok(),
         };
+        let Some(topic) = topic else { return false };
         let is_taken = topic.offer(Some(&self.target.channel), &offers, &self.upstream) > 0;
         if is_taken {
             self.rest.drain(..count);
         }
         is_taken
     }
+}
+
+/// How many deliveries may be unacknowledged where consumers want `ready` at once: some more than that, so that they need
+/// not wait for the broker, in few different steps. It grows at once and shrinks when it is far too much.
+fn level(ready: u64, now: u16, most: u16) -> u16 {
+    if ready == 0 {
+        return 0;
+    }
+    let room = ready.saturating_mul(2).max(LEVEL_MIN).checked_next_power_of_two();
+    let wanted = room.and_then(|room| u16::try_from(room).ok()).unwrap_or(u16::MAX).min(most);
+    if wanted > now || wanted <= now / 4 { wanted } else { now }
 }
 
 impl Drop for Feeder {
@@ -200,15 +278,26 @@ impl Arrivals for Feeder {
             phase::is(&mut self.phase, Phase::Running).await;
             let Some((_, audience)) = &mut self.channel else {
                 self.prepare();
+                if self.channel.is_none() && self.engine.is_elsewhere(&self.target.topic) {
+                    // It was deleted, and this flow is about to end.
+                    std::future::pending::<()>().await;
+                }
                 tokio::task::yield_now().await;
                 continue;
             };
-            if *audience.borrow() == 0 {
+            let follows = self.follows;
+            let is_wanted = move |audience: &Audience| {
+                audience.consumers > 0 && (audience.ready > 0 || !follows)
+            };
+            let now = *audience.borrow();
+            if now.consumers == 0 {
                 self.status.idle("no consumer is subscribed to the channel");
+            } else if !is_wanted(&now) {
+                self.status.idle("no consumer of the channel is ready");
             }
             let is_there = tokio::select! {
                 () = phase::is_not(&mut self.phase, Phase::Running) => continue,
-                found = audience.wait_for(|consumers| *consumers > 0) => found.is_ok(),
+                found = audience.wait_for(is_wanted) => found.is_ok(),
             };
             if is_there {
                 return;
@@ -228,12 +317,25 @@ impl Arrivals for Feeder {
         !self.rest.is_empty()
     }
 
+    fn prefetch(&mut self, most: u16) -> u16 {
+        self.most = most;
+        if self.follows {
+            self.level = level(self.wanted_now(), self.level, most);
+            self.level
+        } else {
+            most
+        }
+    }
+
     async fn progress(&mut self) -> Progress {
+        if self.follows {
+            return self.follow().await;
+        }
         let mut audience = self.channel.as_ref().map(|(_, audience)| audience.clone());
         let unwanted = async {
             match &mut audience {
                 // A channel that is gone has no consumers either.
-                Some(audience) => drop(audience.wait_for(|consumers| *consumers == 0).await),
+                Some(audience) => drop(audience.wait_for(|audience| audience.consumers == 0).await),
                 None => std::future::pending().await,
             }
         };
@@ -251,9 +353,28 @@ impl Arrivals for Feeder {
 
     fn revoke(&mut self, generation: u64) {
         self.rest.clear();
+        self.level = 0;
         let topic = self.engine.find_topic(&self.target.topic);
         if let Some(channel) = topic.and_then(|topic| topic.find_channel(&self.target.channel)) {
             channel.revoke(&self.upstream, generation);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefetch_follows_what_consumers_want() {
+        assert_eq!(level(0, 64, 300), 0);
+        assert_eq!(level(1, 0, 300), 4);
+        assert_eq!(level(1, 0, 2), 2);
+        assert_eq!(level(100, 4, 300), 256);
+        assert_eq!(level(100, 4, 50), 50);
+        assert_eq!(level(u64::MAX, 4, u16::MAX), u16::MAX);
+        // Not for every message, though RDY be told for each.
+        assert_eq!(level(60, 256, 300), 256);
+        assert_eq!(level(20, 256, 300), 64);
     }
 }

@@ -19,6 +19,7 @@ use crate::bridge::route::{AmqpSource, NsqChannel, OnExceed, PublishOptions, Tar
 use crate::bridge::runner::{self, Pace, Runner};
 use crate::bridge::shaper::Shaper;
 use crate::bridge::sinks::{SinkOptions, Sinks};
+use crate::bridge::store::is_stores;
 use crate::bridge::topology::Topology;
 use crate::engine::Ingress;
 
@@ -74,8 +75,11 @@ impl Running {
         if defer {
             self.defer(topic, to, publish, &producers)?;
         }
-        let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
-        self.shared.engine.set_ingress(topic, Some(ingress));
+        // The store leads the publishes of its topics to its flows itself.
+        if !is_stores(&self.route) {
+            let ingress = Arc::clone(&producers) as Arc<dyn Ingress>;
+            self.shared.engine.set_ingress(topic, Some(ingress));
+        }
         self.producers = Some(producers);
         Some(())
     }
@@ -155,7 +159,7 @@ impl Running {
             Arc::clone(&self.status),
             (held, Arc::clone(&settlements)),
             self.limit.subscribe(),
-            (self.shared.max_msg_size, self.phase.subscribe()),
+            (self.shared.max_msg_size, from.is_no_stream(), self.phase.subscribe()),
             Shaper::new(&self.route, &provenance),
         );
         self.consume(from, settlements, feeder)

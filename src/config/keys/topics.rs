@@ -24,6 +24,12 @@ pub(in crate::config) const TOPIC: &Keys = &Keys::new(
     "topics",
     &[
         key(
+            "broker",
+            BROKER_NAME,
+            "`default`",
+            "with `store: rabbitmq`: which of the node's [brokers](configuration.md#brokers)",
+        ),
+        key(
             "channel",
             Kind::List("list", &Kind::Mapping(CHANNEL)),
             "none",
@@ -59,6 +65,13 @@ pub(in crate::config) const TOPIC: &Keys = &Keys::new(
         ),
         key("max_bytes", BYTES, "`0`", "the same in bytes of bodies"),
         key(
+            "max_hold",
+            Kind::Duration(SECOND, Duration::from_secs(25 * 60)),
+            "`10m`",
+            "with `store: rabbitmq`: how long a message that a consumer has put off is held by this \
+             node at most; for a longer time it is put off at the broker",
+        ),
+        key(
             "max_messages",
             MESSAGES,
             "`0`",
@@ -72,10 +85,55 @@ pub(in crate::config) const TOPIC: &Keys = &Keys::new(
             "what happens to a publish beyond `max_messages` or `max_bytes`",
         ),
         key(
+            "prefetch",
+            Kind::Integer(1, 65_535),
+            "`300`",
+            "with `store: rabbitmq`: the most messages of a channel that this node holds \
+             unacknowledged",
+        ),
+        key(
+            "publish_timeout",
+            Kind::Duration(Duration::from_millis(10), Duration::from_secs(600)),
+            "`30s`",
+            "with `store: rabbitmq`: how long a publish may wait for the broker's confirm, and a \
+             SUB or a change over HTTP for the broker's side of it",
+        ),
+        key(
+            "queue",
+            Kind::Mapping(STORE_QUEUE),
+            "a quorum queue",
+            "with `store: rabbitmq`: how channels are kept, see [topics.queue](#topicsqueue)",
+        ),
+        key(
             "retention",
             Kind::Mapping(RETENTION),
             "none",
             "what is kept for channels to come, see [retention](#retention)",
+        ),
+        key(
+            "store",
+            Kind::Choice(&["local", "rabbitmq"]),
+            "`local`",
+            "where the messages live: in this node's log, or at a broker, see [store](store.md)",
+        ),
+    ],
+);
+
+/// `topics.queue`.
+pub(in crate::config) const STORE_QUEUE: &Keys = &Keys::new(
+    "topics.queue",
+    &[
+        key(
+            "delivery_limit",
+            Kind::Integer(1, 2_147_483_647),
+            "`65535`",
+            "deliveries after which the broker drops a message. Quorum",
+        ),
+        key(
+            "type",
+            Kind::Choice(&["classic", "quorum"]),
+            "`quorum`",
+            "`quorum` is replicated over the nodes of a cluster, `classic` is on one node",
         ),
     ],
 );

@@ -90,9 +90,9 @@ fn what_is_wrong_is_told_where_it_stands() {
         ),
         (
             "topics: [{ match: a, on_fall: reject }]",
-            "1:22: topics[0].on_fall: unknown key \"on_fall\"; did you mean \"on_full\"? expected one of channel, \
-             channels, dead_letter, declare, durability, match, max_age, max_attempts, max_bytes, max_messages, on_full, \
-             retention",
+            "1:22: topics[0].on_fall: unknown key \"on_fall\"; did you mean \"on_full\"? expected one of broker, \
+             channel, channels, dead_letter, declare, durability, match, max_age, max_attempts, max_bytes, max_hold, \
+             max_messages, on_full, prefetch, publish_timeout, queue, retention, store",
         ),
         (
             "topics: [{ match: a, on_full: drop }]",

@@ -25,6 +25,15 @@ pub struct Subscriber {
     pub sample_rate: u8,
 }
 
+/// Who there is to deliver to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Consumers of the channel.
+    pub consumers: usize,
+    /// What all of them together may have in flight.
+    pub ready: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) client: Arc<Client>,
@@ -52,12 +61,27 @@ impl Consumer {
 pub(super) struct Consumers {
     places: Vec<Option<Consumer>>,
     count: usize,
+    /// What all of them together may have in flight.
+    ready: u64,
     /// How many are of the node's zone or region.
     near: usize,
     waiting: VecDeque<u32>,
 }
 
 impl Consumers {
+    /// Who there is to deliver to.
+    pub(super) const fn audience(&self) -> Audience {
+        Audience { consumers: self.count, ready: self.ready }
+    }
+
+    /// RDY of one of them.
+    pub(super) fn set_ready(&mut self, at: u32, ready: u64) {
+        if let Some(consumer) = self.places.get_mut(at as usize).and_then(Option::as_mut) {
+            self.ready = self.ready.saturating_sub(consumer.ready).saturating_add(ready);
+            consumer.ready = ready;
+        }
+    }
+
     pub(super) const fn count(&self) -> usize {
         self.count
     }
@@ -93,6 +117,7 @@ impl Consumers {
             && let Some(gone) = place.take()
         {
             self.count -= 1;
+            self.ready = self.ready.saturating_sub(gone.ready);
             self.near -= usize::from(gone.locality != Locality::Global);
             self.waiting.retain(|&waiting| waiting != at);
         }

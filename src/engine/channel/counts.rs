@@ -9,9 +9,9 @@ use crate::engine::client::Client;
 /// The figures of a channel at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChannelCounts {
-    /// Messages ready for delivery.
+    /// Messages ready for delivery, wherever they are.
     pub depth: u64,
-    /// How many of those the disk has.
+    /// How many of those do not only live in this node's memory.
     pub backend_depth: u64,
     /// Messages at consumers.
     pub in_flight: u64,
@@ -63,9 +63,11 @@ impl Channel {
         let state = &inner.state;
         let [zone_local, region_local, global] = state.tally.delivered;
         let depth = state.depth(view(&feed));
+        let elsewhere = self.waiting.get();
+        let logged = feed.log.logged_count(&(state.cursor..feed.released)).min(depth);
         ChannelCounts {
-            depth,
-            backend_depth: feed.log.logged_count(&(state.cursor..feed.released)).min(depth),
+            depth: depth + elsewhere,
+            backend_depth: logged + elsewhere,
             in_flight: state.in_flight(),
             deferred: state.deferred(),
             messages: feed.released_total - self.base + state.offered,

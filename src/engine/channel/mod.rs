@@ -40,7 +40,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
-pub use consumers::Subscriber;
+pub use consumers::{Audience, Subscriber};
 pub use counts::{ChannelCounts, ConsumerCounts};
 pub use peek::{PeekLimit, PeekState, Peeked};
 use slots::Detached;
@@ -55,6 +55,7 @@ use super::Shared;
 use super::feed::Feed;
 use super::log::Log;
 use super::policy::{ChannelPolicy, DeadLetterTo};
+use super::store::Waiting;
 use super::topic::Topic;
 use super::upstream::{Origin, Source, Upstream, tell};
 use crate::clock::{self, Instant};
@@ -118,8 +119,10 @@ pub struct Channel {
     inner: Mutex<Inner>,
     /// Whether a consumer with credit waits; lets a publisher pass without taking the lock.
     hungry: AtomicBool,
-    /// How many consumers there are, for whoever feeds the channel.
-    audience: watch::Sender<usize>,
+    /// Who there is to deliver to, for whoever feeds the channel.
+    audience: watch::Sender<Audience>,
+    /// What waits elsewhere, if a store keeps it.
+    pub(super) waiting: Waiting,
     /// The topic's released total when the channel was made.
     base: u64,
     /// Its number in the journal; 0 as long as it has none.
@@ -163,7 +166,8 @@ impl Channel {
             }),
             place,
             hungry: AtomicBool::new(false),
-            audience: watch::Sender::new(0),
+            audience: watch::Sender::new(Audience::default()),
+            waiting: Waiting::default(),
             base,
             number: AtomicU32::new(0),
         }
@@ -221,9 +225,8 @@ impl Channel {
         }
         let client = Arc::clone(&subscriber.client);
         let index = inner.state.subscribe(subscriber);
-        let consumers = inner.state.consumers.count();
+        self.announce(&inner);
         drop(inner);
-        self.audience.send_replace(consumers);
         Ok(Consumer::new(Arc::clone(self), index, client))
     }
 
@@ -238,11 +241,24 @@ impl Channel {
         self.wake_ready(&feed, &mut inner);
         drop(inner);
         drop(feed);
-        self.place.shared.changed(self.ephemeral);
+        if let Some(topic) = self.place.topic.upgrade() {
+            self.place.shared.changed(topic.name(), self.ephemeral);
+        }
     }
 
-    /// Drops everything that is queued, deferred or in flight.
+    /// Drops everything that is queued, deferred or in flight. If that is kept elsewhere, it is done there, and soon.
     pub fn empty(&self) {
+        let topic = self.place.topic.upgrade();
+        let is_elsewhere = topic.is_some_and(|topic| {
+            self.place.shared.elsewhere.emptied(topic.name(), Some(&self.name))
+        });
+        if !is_elsewhere {
+            self.clear();
+        }
+    }
+
+    /// Drops everything that it has here.
+    pub fn clear(&self) {
         let mut leftovers = Leftovers::default();
         let feed = self.place.feed.read();
         let mut inner = self.inner.lock();
@@ -252,10 +268,15 @@ impl Channel {
         self.give_back(feed, &leftovers, |upstream, origins| upstream.finished(origins));
     }
 
-    /// The number of consumers, as it changes.
+    /// Who there is to deliver to, as it changes.
     #[must_use]
-    pub fn audience(&self) -> watch::Receiver<usize> {
+    pub fn audience(&self) -> watch::Receiver<Audience> {
         self.audience.subscribe()
+    }
+
+    fn announce(&self, inner: &Inner) {
+        let now = inner.state.consumers.audience();
+        self.audience.send_if_modified(|known| std::mem::replace(known, now) != now);
     }
 
     /// Takes messages from an upstream. They are not in the log: the upstream keeps them until it is told of their ends.
@@ -457,12 +478,12 @@ impl Channel {
         let returned = inner.state.unsubscribe(index, feed.released);
         self.note_attempts(&feed, &returned);
         let left = inner.state.consumers.count();
+        self.announce(&inner);
         self.wake_ready(&feed, &mut inner);
         let dead = self.condemned(&feed, &mut inner);
         drop(inner);
         drop(feed);
         self.bury(dead);
-        self.audience.send_replace(left);
         if left == 0
             && self.ephemeral
             && let Some(topic) = self.place.topic.upgrade()

@@ -71,9 +71,8 @@ impl Consumer {
     /// RDY: how many messages may be in flight. A pull should follow.
     pub fn set_ready(&self, ready: u64) {
         let mut inner = self.channel.inner.lock();
-        if let Some(consumer) = inner.state.consumers.get_mut(self.index) {
-            consumer.ready = ready;
-        }
+        inner.state.consumers.set_ready(self.index, ready);
+        self.channel.announce(&inner);
     }
 
     /// Hands `sink` what is ready, as far as the credit and `limit` allow. With credit left and nothing ready, the

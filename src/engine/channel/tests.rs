@@ -376,7 +376,7 @@ fn an_upstream_learns_how_its_messages_end() {
     let (consumer, _) = subscribe(&topic, "c", 2);
     let channel = Arc::clone(consumer.channel());
     let audience = channel.audience();
-    assert_eq!(*audience.borrow(), 1);
+    assert_eq!(audience.borrow().consumers, 1);
     let offers = [offer(1, 1), offer(2, 1), offer(3, 1)];
     assert_eq!(topic.offer(Some("c"), &offers, &upstream), 1);
     publish(&topic, "local");
@@ -392,7 +392,7 @@ fn an_upstream_learns_how_its_messages_end() {
     assert!(topic.delete_channel("c"));
     assert_eq!(*far.returned.lock(), [Origin { generation: 2, tag: 1 }]);
     drop(consumer);
-    assert_eq!(*audience.borrow(), 0);
+    assert_eq!(audience.borrow().consumers, 0);
 }
 
 /// nsqd goes on with 0 and 1: a client that gives up after so many attempts would begin anew.

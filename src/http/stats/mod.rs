@@ -9,8 +9,18 @@ use super::Context;
 use super::query::Query;
 use super::reply::{Refusal, Reply};
 
+/// Brings up to date what waits at a store, as far as that answers.
+pub(super) async fn count_elsewhere(context: &Context) {
+    if let Some(count) = context.engine.count_elsewhere()
+        && let Err(reason) = count.await
+    {
+        tracing::debug!(reason, "what waits elsewhere is shown as it was known last");
+    }
+}
+
 /// GET `/stats`.
-pub(super) fn stats(context: &Context, query: &Query) -> Result<Reply, Refusal> {
+pub(super) async fn stats(context: &Context, query: &Query) -> Result<Reply, Refusal> {
+    count_elsewhere(context).await;
     let stats = collect::collect(context, query);
     if query.get("format") == Some("json") {
         Reply::json(&stats)

@@ -1,6 +1,7 @@
 //! What survives when a broker is killed. Each test here starts a node of its own.
 
 mod mixed;
+mod stores;
 
 use std::net::TcpStream;
 
