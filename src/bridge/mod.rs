@@ -22,6 +22,7 @@
 
 mod amqp;
 pub mod broker;
+pub mod compare;
 mod deferred;
 mod delay;
 pub mod envelope;

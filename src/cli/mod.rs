@@ -2,6 +2,7 @@
 //!
 //! `leveret` has subcommands; started under the name of an NSQ program it is that program, with that program's flags.
 
+mod compare;
 mod export;
 pub mod goflags;
 pub mod nsqd;
@@ -47,6 +48,8 @@ enum Command {
     Plan(plan::Args),
     /// Make what the routes declare on their brokers
     Apply(plan::Args),
+    /// Say what two places have of the same messages: what is missing, extra or double
+    Compare(Box<compare::Args>),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -120,6 +123,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Check { config }) => run_check(config),
         Some(Command::Plan(args)) => plan::run(args, false),
         Some(Command::Apply(args)) => plan::run(args, true),
+        Some(Command::Compare(args)) => compare::run(*args),
         Some(Command::Schema { of }) => run_schema(of),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Export(args)) => run_export(&args),

@@ -49,8 +49,10 @@ pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 pub use schema::{SchemaOf, schema};
 pub use secure::{AuthConfig, HttpMethod, SecureError, TlsConfig, TlsRequired, TlsVersion};
+pub use units::duration as parse_duration;
 
 use crate::bridge::route::Route;
+pub use crate::clock::moment as parse_moment;
 pub use crate::engine::LatencyTracking;
 pub use crate::engine::policy::Durability;
 use error::{Report, Spot};

@@ -30,7 +30,10 @@ const SIZE: [(&str, u64); 9] = [
 ];
 
 /// Reads `500ms`, `1m`, `1h30m`, `1.5s`, or a plain `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is expected, and what was found.
+pub fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as 500ms, 10s or 1h30m";
     let wrong = || format!("{EXPECTED}, found \"{text}\"");
     if text == "0" {

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::admission::{Load, Losses};
-use super::channel::{Channel, Offer};
+use super::channel::{Channel, Ended, Offer};
 use super::feed::Feed;
 use super::journal::Entry;
 use super::policy::{Durability, TopicPolicy};
@@ -336,8 +336,9 @@ impl Topic {
         let channel = feed.channels.remove(at);
         let is_last = feed.channels.is_empty();
         feed.note_channel_gone(&channel);
+        let ended = channel.end(&mut feed);
         drop(feed);
-        channel.close();
+        ended.tell();
         self.shared.changed(&self.name, self.ephemeral || channel.is_ephemeral());
         if is_last
             && self.ephemeral
@@ -454,10 +455,9 @@ impl Topic {
         // Nobody settles these messages: they are dropped with their topic, or kept for the next start.
         feed.journal = None;
         let channels = std::mem::take(&mut feed.channels);
+        let ended: Vec<_> = channels.iter().map(|channel| channel.end(&mut feed)).collect();
         drop(feed);
-        for channel in channels {
-            channel.close();
-        }
+        ended.into_iter().for_each(Ended::tell);
         self.drain_progressed();
     }
 }

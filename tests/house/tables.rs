@@ -132,6 +132,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["node", "tools", "config"]),
     // It asks brokers, and needs no node for it.
     ("cli::plan", &["bridge::plan"]),
+    ("cli::compare", &["bridge::compare", "bridge::broker"]),
     ("main", &["cli", "node", "tools", "config"]),
 ];
 

@@ -13,6 +13,7 @@ pub(super) mod consumer;
 pub(super) mod desk;
 mod errors;
 pub(super) mod link;
+pub(super) mod observer;
 mod outgoing;
 pub(super) mod plan;
 pub(super) mod properties;

@@ -64,7 +64,7 @@ pub(in crate::bridge) struct RemoteSource {
 
 /// NSQ's ids are unique on one nsqd only, and two nsqds of one machine count alike. Told apart by the nsqd's address they
 /// are the same over retries and restarts.
-fn id_of(address: &str, id: &[u8; MessageId::LEN]) -> MessageId {
+pub(in crate::bridge) fn id_of(address: &str, id: &[u8; MessageId::LEN]) -> MessageId {
     let hashed = |bytes: &[u8]| {
         let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)

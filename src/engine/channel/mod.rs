@@ -6,6 +6,7 @@
 mod consumers;
 mod counts;
 mod delivery;
+mod ending;
 mod gate;
 mod kept;
 mod peek;
@@ -37,11 +38,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 pub use consumers::{Audience, Subscriber};
 pub use counts::{ChannelCounts, ConsumerCounts};
+pub(super) use ending::Ended;
 pub use peek::{PeekLimit, PeekState, Peeked};
 use slots::Detached;
 pub use state::SettleError;
@@ -57,7 +59,7 @@ use super::log::Log;
 use super::policy::{ChannelPolicy, DeadLetterTo};
 use super::store::Waiting;
 use super::topic::Topic;
-use super::upstream::{Origin, Source, Upstream, tell};
+use super::upstream::{Origin, Source, Upstream};
 use crate::clock::{self, Instant};
 use crate::metrics::quantile::Window as LatencyWindow;
 use crate::names::is_ephemeral;
@@ -246,28 +248,6 @@ impl Channel {
         }
     }
 
-    /// Drops everything that is queued, deferred or in flight. If that is kept elsewhere, it is done there, and soon.
-    pub fn empty(&self) {
-        let topic = self.place.topic.upgrade();
-        let is_elsewhere = topic.is_some_and(|topic| {
-            self.place.shared.elsewhere.emptied(topic.name(), Some(&self.name))
-        });
-        if !is_elsewhere {
-            self.clear();
-        }
-    }
-
-    /// Drops everything that it has here.
-    pub fn clear(&self) {
-        let mut leftovers = Leftovers::default();
-        let feed = self.place.feed.read();
-        let mut inner = self.inner.lock();
-        inner.state.clear(view(&feed), &mut leftovers);
-        self.wake_ready(&feed, &mut inner);
-        drop(inner);
-        self.give_back(feed, &leftovers, |upstream, origins| upstream.finished(origins));
-    }
-
     /// Who there is to deliver to, as it changes.
     #[must_use]
     pub fn audience(&self) -> watch::Receiver<Audience> {
@@ -316,55 +296,6 @@ impl Channel {
     /// when they are due.
     pub fn withdraw(&self, upstream: &Arc<dyn Upstream>, origins: &[Origin]) {
         self.inner.lock().state.withdraw(upstream, origins);
-    }
-
-    /// Ends it: consumers are disconnected, messages are gone, an upstream gets back what it offered.
-    pub(super) fn close(&self) {
-        let mut leftovers = Leftovers::default();
-        let feed = self.place.feed.read();
-        let mut inner = self.inner.lock();
-        inner.state.exiting = true;
-        inner.state.clear(view(&feed), &mut leftovers);
-        for consumer in inner.state.consumers.iter() {
-            consumer.signal.close();
-        }
-        drop(inner);
-        self.place.shared.drain.progressed();
-        self.give_back(feed, &leftovers, |upstream, origins| upstream.returned(origins));
-    }
-
-    fn settle_leftovers(&self, feed: RwLockReadGuard<'_, Feed>, leftovers: &Leftovers) {
-        if !leftovers.is_empty() {
-            self.give_back(feed, leftovers, |upstream, origins| upstream.finished(origins));
-        }
-    }
-
-    /// Gives settled claims back to the log and tells the upstream, no lock held.
-    fn give_back(
-        &self,
-        feed: RwLockReadGuard<'_, Feed>,
-        leftovers: &Leftovers,
-        how: fn(&dyn Upstream, &[Origin]),
-    ) {
-        let freed = self.settle(&feed, &leftovers.claims);
-        drop(feed);
-        if freed {
-            self.place.feed.write().maintain();
-        }
-        tell(&leftovers.sources, how);
-    }
-
-    /// Gives claims back to the log and writes that down. `true` if that left blocks owed nothing.
-    pub(super) fn settle(&self, feed: &Feed, claims: &[Range<u64>]) -> bool {
-        let (mut freed, mut is_logged) = (false, false);
-        for claim in claims {
-            is_logged |= feed.log.has_logged(claim);
-            freed |= feed.log.settle(claim);
-        }
-        if is_logged && let (Some(entry), Some(number)) = (&feed.journal, self.number()) {
-            entry.settled(number, claims);
-        }
-        freed
     }
 
     /// Wakes the next consumer if there is something for it, and notes whether one still waits.

@@ -232,6 +232,9 @@ impl OnAlarm for Channel {
         let mut leftovers = Leftovers::default();
         let feed = self.place.feed.read();
         let mut inner = self.inner.lock();
+        if inner.state.exiting {
+            return;
+        }
         if inner.alarm.is_some_and(|alarm| alarm <= now) {
             inner.alarm = None;
         }
