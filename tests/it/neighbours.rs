@@ -134,5 +134,7 @@ fn a_thousand_idle_routes_cost_next_to_nothing() {
     let each = (resident - weight(&none).1) / ROUTES as f64 / 1024.0;
     eprintln!("{ROUTES} idle routes: {:.2} % of a core, {each:.1} KiB each", share * 100.0);
     assert!(share < 0.01, "{:.2} % of a core", share * 100.0);
-    assert!(each < 50.0, "{each:.1} KiB each");
+    // What a task holds across its awaits is larger where nothing is optimised.
+    let most = if cfg!(debug_assertions) { 75.0 } else { 50.0 };
+    assert!(each < most, "{each:.1} KiB each");
 }
