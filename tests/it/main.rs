@@ -30,6 +30,7 @@ mod delays;
 mod edges;
 mod http_nsqd;
 mod limits;
+mod migration;
 mod neighbours;
 mod nsq_basics;
 mod nsq_clients;
