@@ -108,10 +108,15 @@ impl Site {
 
 /// What a node says of a route.
 pub(crate) fn route(server: &Leveret, name: &str) -> Value {
+    let shown = || http::get(server.http(), "/v1/routes").text();
+    flow(server, name).unwrap_or_else(|| panic!("no route {name} in {}", shown()))
+}
+
+/// The same of a flow that comes and goes.
+pub(crate) fn flow(server: &Leveret, name: &str) -> Option<Value> {
     let shown = http::get(server.http(), "/v1/routes").json();
     let routes = shown["routes"].as_array().expect("a list of routes");
-    let found = routes.iter().find(|route| route["name"] == name);
-    found.unwrap_or_else(|| panic!("no route {name} in {shown}")).clone()
+    routes.iter().find(|route| route["name"] == name).cloned()
 }
 
 /// Awaits a state of a route.

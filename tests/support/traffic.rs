@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::drivers::{Driver, Library, pika};
 use super::http;
 use super::leveret::Leveret;
-use super::site::route;
+use super::site::{flow, route};
 use super::{Scratch, unique, wait};
 
 /// A route of each kind under its own name; `@` stands for the test's own part of every name.
@@ -66,11 +66,42 @@ pub(crate) const MORE_ROUTES: &str = r#"
 pub(crate) const MORE_NAMES: [&str; 4] =
     ["publish-ordered", "publish-tee", "move-queue", "move-topic"];
 
+/// Routes to and from another node, at `FAR`.
+pub(crate) const FAR_ROUTES: &str = r#"
+  - name: far-out
+    from: { nsq: { topic: far-out.@ } }
+    to: { nsq: { nsqd: ["FAR"], topic: far-out.@ } }
+    mode: direct
+  - name: far-in
+    from: { nsq: { nsqd: ["FAR"], topic: far-in.@, channel: c } }
+    to: { amqp: { exchange: "", routing_key: far-in.@, declare: { queues: [ { name: far-in.@ } ] } } }
+    mode: queued
+"#;
+
+/// The names of [`FAR_ROUTES`].
+pub(crate) const FAR_NAMES: [&str; 2] = ["far-out", "far-in"];
+
+/// A topic that is to live at the broker, in place of a route.
+pub(crate) const STORED: &str = "stored";
+
 /// One end of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Nsq,
+    /// NSQ at the other node.
+    Far,
     Amqp,
+}
+
+/// Where clients find what they are clients of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    /// RabbitMQ.
+    pub(crate) broker: &'a str,
+    /// The node that is tested.
+    pub(crate) node: SocketAddr,
+    /// The node that its routes lead to and from.
+    pub(crate) far: SocketAddr,
 }
 
 /// What publishers and consumers of a route are, and the place that the latter read.
@@ -78,6 +109,9 @@ fn ends(name: &str, tag: &str) -> (End, End, String) {
     match name.split('-').next() {
         Some("publish") => (End::Nsq, End::Amqp, format!("{name}.{tag}")),
         Some("deliver") => (End::Amqp, End::Nsq, format!("{name}.{tag}")),
+        _ if name == "far-out" => (End::Nsq, End::Far, format!("{name}.{tag}")),
+        _ if name == "far-in" => (End::Far, End::Amqp, format!("{name}.{tag}")),
+        _ if name == STORED => (End::Nsq, End::Nsq, format!("{name}.{tag}")),
         _ if name == "move-queue" => (End::Amqp, End::Amqp, format!("{name}.out.{tag}")),
         _ => (End::Nsq, End::Nsq, format!("{name}.out.{tag}")),
     }
@@ -102,6 +136,7 @@ const ENDLESS: &str = "1000000";
 #[derive(Debug)]
 pub(crate) struct Traffic {
     scratch: Scratch,
+    tag: String,
     publishers: HashMap<&'static str, Driver>,
     consumers: HashMap<&'static str, Driver>,
 }
@@ -116,7 +151,13 @@ impl Traffic {
         at: SocketAddr,
         steadfast: bool,
     ) -> Self {
-        Self::start_on(routes, tag, broker, at, (steadfast, "classic"))
+        let places = Places { broker, node: at, far: at };
+        Self::start_on(routes, tag, places, (steadfast, "classic"))
+    }
+
+    /// As [`Traffic::start`], with clients of another node too, all of them steadfast.
+    pub(crate) fn start_at(routes: &[&'static str], tag: &str, places: Places<'_>) -> Self {
+        Self::start_on(routes, tag, places, (true, "classic"))
     }
 
     /// As [`Traffic::start`], with quorum queues.
@@ -126,16 +167,17 @@ impl Traffic {
         broker: &str,
         at: SocketAddr,
     ) -> Self {
-        Self::start_on(routes, tag, broker, at, (false, "quorum"))
+        let places = Places { broker, node: at, far: at };
+        Self::start_on(routes, tag, places, (false, "quorum"))
     }
 
     fn start_on(
         routes: &[&'static str],
         tag: &str,
-        broker: &str,
-        at: SocketAddr,
+        Places { broker, node, far }: Places<'_>,
         (steadfast, kind): (bool, &str),
     ) -> Self {
+        let at = |end: End| if end == End::Far { far } else { node };
         let scratch = Scratch::new("traffic");
         let until = scratch.path().join("until").display().to_string();
         let endless = ["--patience", PATIENCE, "--until", &until, "--pace", "0.01"];
@@ -157,21 +199,21 @@ impl Traffic {
                         &[&what[..], &["--patience", PATIENCE, "--seconds", LONG]].concat(),
                     )
                 }
-                End::Nsq => {
+                End::Nsq | End::Far => {
                     let options = ["--count", ENDLESS, "--seconds", LONG, "--max-in-flight", "50"];
                     let library = if steadfast || name == "deliver-direct" {
                         Library::Pynsq
                     } else {
                         Library::Nsqjs
                     };
-                    library.consume(at, &goal, "c", &options)
+                    library.consume(at(to), &goal, "c", &options)
                 }
             };
             consumers.insert(name, consumer);
             let publisher = match from {
-                End::Nsq => {
+                End::Nsq | End::Far => {
                     let options = [&endless[..], &["--prefix", name]].concat();
-                    Library::Pynsq.publish(at, &place, &options)
+                    Library::Pynsq.publish(at(from), &place, &options)
                 }
                 End::Amqp => {
                     let what = ["publish", "--routing-key", &place, "--prefix", name];
@@ -180,12 +222,18 @@ impl Traffic {
             };
             publishers.insert(name, publisher);
         }
-        Self { scratch, publishers, consumers }
+        Self { scratch, tag: tag.to_owned(), publishers, consumers }
     }
 
     /// Awaits that every route moves messages.
     pub(crate) fn flows(&self, server: &Leveret) {
-        let confirmed = |name: &str| route(server, name)["counters"]["confirmed"].as_u64().unwrap();
+        let confirmed = |name: &str| {
+            let counters = match name {
+                STORED => flow(server, &format!("store:{STORED}.{}:c", self.tag)),
+                _ => Some(route(server, name)),
+            };
+            counters.map_or(0, |route| route["counters"]["confirmed"].as_u64().unwrap())
+        };
         let before: Vec<_> = self.publishers.keys().map(|name| (*name, confirmed(name))).collect();
         for (name, count) in before {
             let moved = wait::until(RECOVERY, || (confirmed(name) >= count + SOME).then_some(()));
@@ -194,8 +242,8 @@ impl Traffic {
                 let publisher =
                     std::iter::from_fn(|| self.publishers[name].line_within(NOW)).last();
                 let stats = http::get(server.http(), "/stats").text();
-                let route = route(server, name);
-                panic!("{name} stands still: {route}\n{consumer:?}\n{publisher:?}\n{stats}")
+                let routes = http::get(server.http(), "/v1/routes").text();
+                panic!("{name} stands still: {routes}\n{consumer:?}\n{publisher:?}\n{stats}")
             });
         }
     }

@@ -5,14 +5,19 @@
 //! and `LEVERET_CHAOS_SEED` what chance does. A seed repeats what is done, not the moments at which it strikes.
 
 use std::fmt;
+use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::dice::Dice;
+use crate::support::http;
 use crate::support::leveret::Leveret;
 use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
 use crate::support::site::plan_with;
-use crate::support::traffic::{MORE_NAMES, MORE_ROUTES, NAMES, ROUTES, Traffic, steady_port};
+use crate::support::traffic::{
+    FAR_NAMES, FAR_ROUTES, MORE_NAMES, MORE_ROUTES, NAMES, Places, ROUTES, STORED, Traffic,
+    steady_port,
+};
 use crate::support::unique;
 
 /// How long an ordinary run goes on.
@@ -29,6 +34,8 @@ enum Harm {
     SlowConnections,
     KillLeveret,
     RestartLeveret,
+    KillOther,
+    Reload,
 }
 
 impl fmt::Display for Harm {
@@ -42,12 +49,14 @@ impl fmt::Display for Harm {
             Self::SlowConnections => "connections are slow",
             Self::KillLeveret => "Leveret is killed",
             Self::RestartLeveret => "Leveret is restarted",
+            Self::KillOther => "the other node is killed",
+            Self::Reload => "routes are changed",
         })
     }
 }
 
 /// Each as often as it stands here.
-const HARMS: [Harm; 10] = [
+const HARMS: [Harm; 13] = [
     Harm::KillBroker,
     Harm::FreezeBroker,
     Harm::RestartBroker,
@@ -58,6 +67,9 @@ const HARMS: [Harm; 10] = [
     Harm::KillLeveret,
     Harm::KillLeveret,
     Harm::RestartLeveret,
+    Harm::KillOther,
+    Harm::Reload,
+    Harm::Reload,
 ];
 
 /// The parts of the flow.
@@ -65,6 +77,9 @@ struct Scene {
     rabbit: Rabbit,
     proxy: Proxy,
     server: Leveret,
+    /// The node that routes lead to and from.
+    other: Leveret,
+    routes: String,
 }
 
 impl Scene {
@@ -72,13 +87,32 @@ impl Scene {
         let rabbit = Rabbit::own();
         let proxy = Proxy::to(rabbit.address());
         let uri = format!("amqp://guest:guest@{}/%2f", proxy.address());
-        let routes = format!("{ROUTES}{MORE_ROUTES}").replace('@', tag);
-        let port = steady_port();
         // What a killed node is to have again must be written down.
-        let server = plan_with(&uri, "  durability: disk\n", &routes)
-            .arg(&format!("--tcp-address=127.0.0.1:{port}"))
+        let other = Leveret::serve(&format!(
+            "nsqd: {{ tcp_address: '127.0.0.1:{}', http_address: 127.0.0.1:0, data_path: '{{dir}}', durability: disk }}\n",
+            steady_port()
+        ))
+        .start();
+        let routes = format!("{ROUTES}{MORE_ROUTES}{FAR_ROUTES}").replace('@', tag);
+        let routes = routes.replace("FAR", &other.tcp().to_string());
+        let more = format!(
+            "  durability: disk\ntopics:\n- {{ match: {STORED}.*, store: rabbitmq, publish_timeout: 1m }}\n"
+        );
+        let server = plan_with(&uri, &more, &routes)
+            .arg(&format!("--tcp-address=127.0.0.1:{}", steady_port()))
             .start();
-        Self { rabbit, proxy, server }
+        Self { rabbit, proxy, server, other, routes }
+    }
+
+    /// Changes every queued route, as if somebody had edited the file, and asks the node to take it over.
+    fn reload(&self, window: u64) {
+        let queued = format!("mode: queued\n    window: {{ messages: {window} }}\n");
+        let folder = self.server.dir().join("bridges");
+        let draft = folder.join(".draft");
+        fs::write(&draft, self.routes.replace("mode: queued\n", &queued)).unwrap();
+        fs::rename(draft, folder.join("routes.yaml")).unwrap();
+        let answer = http::post(self.server.http(), "/v1/routes/reload", b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     fn harm(&mut self, harm: Harm, dice: &mut Dice) {
@@ -112,6 +146,11 @@ impl Scene {
                 self.server.kill();
                 self.server.restart();
             }
+            Harm::KillOther => {
+                self.other.kill();
+                self.other.restart();
+            }
+            Harm::Reload => self.reload(100 + dice.below(900)),
             Harm::RestartLeveret => {
                 assert!(self.server.stop().success(), "a clean exit");
                 self.server.restart();
@@ -132,8 +171,10 @@ fn whatever_is_killed_frozen_or_cut_nothing_that_was_acknowledged_is_lost() {
     eprintln!("chaos: seed {seed}, {seconds} s");
     let (tag, mut dice) = (unique("t"), Dice::new(seed));
     let mut scene = Scene::start(&tag);
-    let names: Vec<&'static str> = NAMES.into_iter().chain(MORE_NAMES).collect();
-    let traffic = Traffic::start(&names, &tag, scene.rabbit.uri(), scene.server.tcp(), true);
+    let names = NAMES.into_iter().chain(MORE_NAMES).chain(FAR_NAMES).chain([STORED]);
+    let names: Vec<&'static str> = names.collect();
+    let (broker, node, far) = (scene.rabbit.uri(), scene.server.tcp(), scene.other.tcp());
+    let traffic = Traffic::start_at(&names, &tag, Places { broker, node, far });
     traffic.flows(&scene.server);
     scene.rabbit.sync();
     let began = Instant::now();
