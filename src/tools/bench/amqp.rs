@@ -2,6 +2,8 @@
 //! times, and of what comes back only what counts is looked at. This is the ceiling that a bridge is measured against.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use super::body::body;
 use super::wire::{Fail, Outcome, Wire, fail};
@@ -14,6 +16,9 @@ const FRAME_END: u8 = 0xce;
 /// The one channel that is used.
 const CHANNEL: u16 = 1;
 const FRAME_MAX: u32 = 131_072;
+
+/// How often a forwarder looks what its other side has done.
+const LOOK: Duration = Duration::from_micros(500);
 
 /// A method's class and number.
 type Method = (u16, u16);
@@ -289,6 +294,17 @@ impl Amqp {
 
     /// Publishes and waits until everything is confirmed, with at most `window` unconfirmed.
     pub(super) fn publish(&mut self, queue: &str, load: Load) -> Outcome<()> {
+        self.publish_after(queue, load, || load.messages, |_| ())
+    }
+
+    /// As [`Amqp::publish`], with no more sent than `there` says, which is told of what is confirmed.
+    pub(super) fn publish_after(
+        &mut self,
+        queue: &str,
+        load: Load,
+        there: impl Fn() -> u64,
+        told: impl Fn(u64),
+    ) -> Outcome<()> {
         self.call(CHANNEL, (85, 10), &Arguments::default().bytes(&[0]), (85, 11))?;
         let one = encode_publish(queue, load.size);
         let burst = one.repeat(usize::try_from(load.window).unwrap_or(usize::MAX));
@@ -296,12 +312,17 @@ impl Amqp {
         let mut sent = 0;
         while confirmed.count() < load.messages {
             let room = load.window - (sent - confirmed.count());
-            let count = room.min(load.messages - sent);
+            let count = room.min(there().min(load.messages) - sent);
+            if count == 0 && sent == confirmed.count() {
+                thread::park_timeout(LOOK);
+                continue;
+            }
             let size = usize::try_from(count).unwrap_or(0) * one.len();
             self.wire.send(burst.get(..size).unwrap_or_default())?;
             sent += count;
             self.wire.fill()?;
             self.take(|kind, payload| confirm(&mut confirmed, kind, payload))?;
+            told(confirmed.count());
         }
         Ok(())
     }
@@ -312,6 +333,23 @@ impl Amqp {
         queue: &str,
         load: Load,
         mut first: impl FnMut(),
+    ) -> Outcome<()> {
+        let mut is_first = true;
+        let told = |_| {
+            if std::mem::take(&mut is_first) {
+                first();
+            }
+        };
+        self.consume_before(queue, load, told, || load.messages)
+    }
+
+    /// As [`Amqp::consume`], with no more acked than `done` says; `told` hears how many there are.
+    pub(super) fn consume_before(
+        &mut self,
+        queue: &str,
+        load: Load,
+        mut told: impl FnMut(u64),
+        done: impl Fn() -> u64,
     ) -> Outcome<()> {
         let prefetch = u16::try_from(load.window).unwrap_or(u16::MAX);
         let qos = Arguments::default().bytes(&[0; 4]).bytes(&prefetch.to_be_bytes()).bytes(&[0]);
@@ -336,17 +374,20 @@ impl Amqp {
                 }
                 _ => Ok(()),
             })?;
-            if acked == 0 && taken > 0 {
-                first();
+            if taken > 0 {
+                told(taken);
             }
-            if taken - acked >= ack_every || (taken == load.messages && acked < taken) {
-                acked = taken;
+            let may = taken.min(done());
+            if may - acked >= ack_every || (may == load.messages && acked < may) {
+                acked = may;
                 let ack = Arguments::default().bytes(&acked.to_be_bytes()).bytes(&[1]);
                 self.send(CHANNEL, BASIC_ACK, &ack)?;
             }
-            if taken >= load.messages {
+            if acked >= load.messages {
                 return Ok(());
             }
+            // Whoever waits for acks that may not be sent yet sends nothing that would wake this up.
+            self.wire.set_patience((acked < taken).then_some(LOOK))?;
             self.wire.fill()?;
         }
     }

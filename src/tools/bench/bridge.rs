@@ -1,5 +1,6 @@
 //! What a bridge between an NSQ server and a broker moves, and the broker's ceiling that it is held against.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -104,24 +105,32 @@ pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 3]
     let time = first.map(clock::since).unwrap_or_default();
     consumer.close()?;
     let consumed = Figure { messages, time, cpu: None };
-    // What a forwarder asks of the broker: everything is consumed and as much is published, by two who never wait for
-    // each other.
-    let mut filler = Amqp::open(uri)?;
-    filler.fresh_queue(QUEUE)?;
-    filler.publish(QUEUE, load)?;
-    let (mut taker, mut giver) = (Amqp::open(uri)?, Amqp::open(uri)?);
-    giver.fresh_queue(OTHER)?;
-    let began = clock::now();
-    thread::scope(|scope| {
-        let giving = scope.spawn(|| giver.publish(OTHER, load));
-        taker.consume(QUEUE, load, || ())?;
-        giving.join().unwrap_or_else(|_| fail("the publishing thread panicked"))
-    })?;
-    let both = Figure { messages, time: clock::since(began), cpu: None };
-    taker.close()?;
+    let forwarded = forward(uri, [QUEUE, OTHER], load)?;
     amqp.delete_queue(QUEUE)?;
     amqp.delete_queue(OTHER)?;
-    Ok([published, consumed, both])
+    Ok([published, consumed, forwarded])
+}
+
+/// Moves a full queue into another one: what is consumed is published, and acked when that is confirmed.
+fn forward(uri: &str, [from, to]: [&str; 2], load: Load) -> Outcome<Figure> {
+    let (mut taker, mut giver) = (Amqp::open(uri)?, Amqp::open(uri)?);
+    taker.fresh_queue(from)?;
+    giver.fresh_queue(to)?;
+    Amqp::open(uri)?.publish(from, load)?;
+    let (taken, confirmed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let began = clock::now();
+    thread::scope(|scope| {
+        let giving = scope.spawn(|| {
+            let there = || taken.load(Ordering::Acquire);
+            giver.publish_after(to, load, there, |count| confirmed.store(count, Ordering::Release))
+        });
+        let told = |count| taken.store(count, Ordering::Release);
+        taker.consume_before(from, load, told, || confirmed.load(Ordering::Acquire))?;
+        giving.join().unwrap_or_else(|_| fail("the publishing thread panicked"))
+    })?;
+    let figure = Figure { messages: load.messages, time: clock::since(began), cpu: None };
+    taker.close()?;
+    Ok(figure)
 }
 
 /// Waits until a queue holds so many.

@@ -19,18 +19,18 @@ pub(super) enum Ends {
 pub(super) enum Ceiling {
     Publish,
     Consume,
-    /// Both at once.
-    Both,
+    /// A queue that is moved into another one.
+    Forward,
 }
 
 impl Ceiling {
-    pub(super) const ALL: [Self; 3] = [Self::Publish, Self::Consume, Self::Both];
+    pub(super) const ALL: [Self; 3] = [Self::Publish, Self::Consume, Self::Forward];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Publish => "raw frames, publish",
             Self::Consume => "raw frames, consume",
-            Self::Both => "raw frames, both at once",
+            Self::Forward => "raw frames, queue to queue",
         }
     }
 }
@@ -96,7 +96,7 @@ impl Kind {
         match self.ends {
             Ends::NsqToAmqp | Ends::RemoteToAmqp => Some(Ceiling::Publish),
             Ends::AmqpToNsq | Ends::AmqpToRemote => Some(Ceiling::Consume),
-            Ends::AmqpToAmqp => Some(Ceiling::Both),
+            Ends::AmqpToAmqp => Some(Ceiling::Forward),
             Ends::NsqToNsq => None,
         }
     }
