@@ -7,6 +7,7 @@ mod doors;
 mod ending;
 pub mod export;
 mod import;
+mod lookupd;
 mod options;
 mod routes;
 mod secure;
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 
 use crate::bridge::route::Route;
 use crate::bridge::{Bridge, envelope};
-use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use crate::config::{LogFormat, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
 pub use crate::http::OptionValue;
@@ -36,6 +37,8 @@ use crate::task::{spawn, stopped};
 pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
 use doors::Doors;
+use lookupd::{Discovery, Lookupd};
+pub use lookupd::{LookupdPlan, run_lookupd};
 use options::Resolved;
 use routes::{Control, RouteKeeper};
 use secure::Security;
@@ -123,15 +126,7 @@ pub fn run(plan: Plan) -> Result<(), NodeError> {
 impl Plan {
     /// What is logged.
     fn level(&self) -> &str {
-        match (&self.log_level, self.config.log.level) {
-            (Some(level), _) => level,
-            (None, LogLevel::Trace) => "trace",
-            (None, LogLevel::Debug) => "debug",
-            (None, LogLevel::Info) => "info",
-            (None, LogLevel::Warn) => "warn",
-            (None, LogLevel::Error) => "error",
-            (None, LogLevel::Fatal) => "fatal",
-        }
+        self.log_level.as_deref().unwrap_or_else(|| self.config.log.level.as_str())
     }
 }
 
@@ -191,6 +186,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let kept = Kept::open(&plan)?;
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
+    let own = Lookupd::embedded(&plan.config).await?;
     let mut signals = ending::Signals::new()?;
     let hostname = hostname();
     let resolved = resolve(nsqd, &hostname, &doors)?;
@@ -199,11 +195,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.declare()?;
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
-    let brokers = plan.config.brokers.clone();
-    let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
-    let (stores, most) = (&plan.config.stores, nsqd.max_msg_size);
-    let of_engine = Arc::clone(&engine);
-    let bridge = Bridge::start(of_engine, &plan.routes, stores, brokers, paused, most);
+    let bridge = start_bridge(&plan, &engine)?;
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
@@ -211,6 +203,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     });
     let keeper = RouteKeeper::new(Arc::clone(&bridge), plan.config.clone());
     let watching = spawn("bridges", Arc::clone(&keeper).watch(stop.subscribe()));
+    let options = Arc::new(live_options(&plan, &resolved, logging, own.as_ref())?);
+    let told = (options.lookupds(), stop.subscribe());
+    let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
     let mut serving = Vec::new();
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
@@ -219,7 +214,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         context.control = Some(Arc::new(Control(Arc::clone(&keeper))));
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
-        context.options = Arc::new(live_options(&plan, &resolved, logging));
+        context.options = options;
         let both = (doors.http, doors.https);
         serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
     }
@@ -231,12 +226,13 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let tcp = doors.tcp;
     tracing::info!("TCP: listening on {}", tcp.local_address()?);
     let options = Arc::new(server_options(&plan.config, &security));
-    let workers = server::Workers::for_this_machine()?;
-    let listening = server::serve(tcp, workers, Arc::clone(&engine), options, stop.subscribe());
+    let (workers, of_engine) = (server::Workers::for_this_machine()?, Arc::clone(&engine));
+    let listening = server::serve(tcp, workers, of_engine, options, stop.subscribe());
     let clients = spawn("tcp", listening);
 
     ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &keeper).await;
     stop.send_replace(true);
+    discovery.end().await;
     report("bridges", watching.await);
     report("tcp", clients.await);
     bridge.stop(plan.config.shutdown_timeout).await;
@@ -256,6 +252,14 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts the routes, those paused that were.
+fn start_bridge(plan: &Plan, engine: &Arc<Engine>) -> Result<Arc<Bridge>, NodeError> {
+    let NodeConfig { nsqd, brokers, stores, .. } = &plan.config;
+    let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
+    let (engine, brokers) = (Arc::clone(engine), brokers.clone());
+    Ok(Bridge::start(engine, &plan.routes, stores, brokers, paused, nsqd.max_msg_size))
 }
 
 fn engine_options(plan: &Plan, resolved: &Resolved) -> engine::Options {
@@ -294,10 +298,16 @@ fn resolve(nsqd: &NsqdConfig, hostname: &str, doors: &Doors) -> io::Result<Resol
 }
 
 /// The options as they hold now, for `/config` to show and change.
-fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
+fn live_options(
+    plan: &Plan,
+    resolved: &Resolved,
+    logging: logs::LevelHandle,
+    own: Option<&Lookupd>,
+) -> io::Result<http::Options> {
     let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
     let shown = options::shown(plan, resolved);
-    http::Options::new(shown, plan.level(), set_level, options::lookupds(plan))
+    let lookupds = lookupd::addresses(&plan.config.nsqd, own)?;
+    Ok(http::Options::new(shown, plan.level(), set_level, lookupds))
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {

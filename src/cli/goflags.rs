@@ -43,6 +43,16 @@ pub struct Flag {
     pub help: &'static str,
 }
 
+/// A flag of this name.
+pub(super) const fn flag(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, kind, default, help }
+}
+
 /// What was given, by flag name. Values are checked against their flag's kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {

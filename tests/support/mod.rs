@@ -21,6 +21,7 @@ pub(crate) mod dice;
 pub(crate) mod drivers;
 pub(crate) mod http;
 pub(crate) mod leveret;
+pub(crate) mod lookupd;
 pub(crate) mod nsq;
 pub(crate) mod nsqds;
 pub(crate) mod proxy;
