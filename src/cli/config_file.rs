@@ -167,6 +167,8 @@ fn coerce(kind: Kind, value: &Value) -> Result<Vec<String>, String> {
         }
         (Kind::Text | Kind::Level | Kind::Word(_), Value::String(text)) => text.clone(),
         (Kind::Texts, _) => return texts(value),
+        (Kind::Float, Value::Float(number)) => number.to_string(),
+        (Kind::Float, Value::Integer(number)) => number.to_string(),
         (Kind::Floats, _) => return floats(value),
         (_, Value::String(text)) => return Err(format!("\"{text}\" is not {}", wanted(kind))),
         _ => return Err(mismatch(kind, value)),
@@ -216,6 +218,7 @@ const fn wanted(kind: Kind) -> &'static str {
         Kind::Duration => "a duration such as \"10s\", or whole milliseconds",
         Kind::Text | Kind::Level | Kind::Word(_) => "a string",
         Kind::Texts => "a list of strings",
+        Kind::Float => "a number",
         Kind::Floats => "a list of numbers",
     }
 }

@@ -9,6 +9,7 @@ pub mod goflags;
 pub mod nsqd;
 mod nsqlookupd;
 mod plan;
+mod utilities;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -73,10 +74,35 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Show the figures of one channel over all nsqds, with nsq_stat's flags
+    #[command(name = "nsq_stat", disable_help_flag = true)]
+    NsqStat(UtilityArgs),
+    /// Write messages of topics to the standard output, with nsq_tail's flags
+    #[command(name = "nsq_tail", disable_help_flag = true)]
+    NsqTail(UtilityArgs),
+    /// Write topics to files, with nsq_to_file's flags
+    #[command(name = "nsq_to_file", disable_help_flag = true)]
+    NsqToFile(UtilityArgs),
+    /// Hand the messages of a topic to HTTP servers, with nsq_to_http's flags
+    #[command(name = "nsq_to_http", disable_help_flag = true)]
+    NsqToHttp(UtilityArgs),
+    /// Publish the messages of topics again on other nsqds, with nsq_to_nsq's flags
+    #[command(name = "nsq_to_nsq", disable_help_flag = true)]
+    NsqToNsq(UtilityArgs),
+    /// Publish the standard input, with to_nsq's flags
+    #[command(name = "to_nsq", disable_help_flag = true)]
+    ToNsq(UtilityArgs),
     /// Write what a stopped node owes into a data folder that nsqd opens
     Export(export::Args),
     /// Measure an NSQ server or a bridge
     Bench(bench::Args),
+}
+
+#[derive(Args, Clone, Debug)]
+struct UtilityArgs {
+    /// Its flags; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -125,7 +151,12 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match name.to_str() {
         Some("nsqd") => return run_nsqd(&flags()),
         Some("nsqlookupd") => return run_nsqlookupd(&flags()),
-        _ => {}
+        Some(name) => {
+            if let Some(utility) = utilities::find(name) {
+                return utility.main(&flags());
+            }
+        }
+        None => {}
     }
     // clap prints help, versions and errors itself, and leaves with 0 or 2.
     let leveret = Leveret::parse_from(args);
@@ -137,6 +168,12 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
         Some(Command::Schema { of }) => run_schema(of),
+        Some(Command::NsqStat(args)) => run_utility("nsq_stat", &args),
+        Some(Command::NsqTail(args)) => run_utility("nsq_tail", &args),
+        Some(Command::NsqToFile(args)) => run_utility("nsq_to_file", &args),
+        Some(Command::NsqToHttp(args)) => run_utility("nsq_to_http", &args),
+        Some(Command::NsqToNsq(args)) => run_utility("nsq_to_nsq", &args),
+        Some(Command::ToNsq(args)) => run_utility("to_nsq", &args),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Nsqlookupd { flags }) => run_nsqlookupd(&flags),
         Some(Command::Export(args)) => run_export(&args),
@@ -220,6 +257,11 @@ fn run_export(args: &export::Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_utility(name: &str, args: &UtilityArgs) -> ExitCode {
+    // Each subcommand of this kind has its utility.
+    utilities::find(name).map_or(ExitCode::FAILURE, |utility| utility.main(&args.flags))
 }
 
 fn run_nsqd(flags: &[String]) -> ExitCode {

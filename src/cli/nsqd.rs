@@ -39,7 +39,7 @@ pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
                 OptionValue::Text(given.text(name)?.to_owned())
             }
             Kind::Texts => OptionValue::Texts(given.texts(name).to_vec()),
-            Kind::Floats => OptionValue::Numbers(given.floats(name)),
+            Kind::Float | Kind::Floats => OptionValue::Numbers(given.floats(name)),
         })
     };
     flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()

@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::lookupd::{LookupdClient, LookupdError, Producer};
+use super::http::HttpError;
+use super::lookupd::{LookupdClient, Producer};
 use crate::clock::jittered;
 use crate::tls::{ClientTls, TlsError};
 
@@ -105,7 +106,7 @@ impl Discovery {
         join_all(asking).await
     }
 
-    async fn ask_one(&self, address: &str) -> Result<Vec<String>, LookupdError> {
+    async fn ask_one(&self, address: &str) -> Result<Vec<String>, HttpError> {
         let producers = match &self.lookup {
             Lookup::Topic(topic) => self.client.producers(address, topic).await?,
             Lookup::Nodes => self.client.nodes(address).await?,

@@ -2,35 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION};
-use reqwest::{Client, StatusCode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::connect::Secret;
-use crate::tls::{ClientTls, TlsError, trusting_nobody};
-
-/// What NSQ's own HTTP clients say.
-const NSQ: &str = "application/vnd.nsq; version=1.0";
-/// An answer beyond this is none, bytes.
-const ANSWER_MAX: usize = 16 << 20;
-
-/// Why a nsqlookupd did not tell.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LookupdError {
-    /// It cannot be reached, or broke off.
-    #[error("{0}")]
-    Http(String),
-    /// It refuses.
-    #[error("it answers {0}")]
-    Status(StatusCode),
-    /// More than anybody has to tell.
-    #[error("its answer has more than {ANSWER_MAX} bytes")]
-    TooLong,
-    /// Not what a nsqlookupd answers.
-    #[error("its answer: {0}")]
-    Answer(String),
-}
+use super::http::{HttpClient, HttpError};
+use crate::tls::{ClientTls, TlsError};
 
 /// An nsqd as a nsqlookupd knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -68,8 +44,7 @@ impl Producer {
 /// Asks nsqlookupds.
 #[derive(Clone, Debug)]
 pub struct LookupdClient {
-    http: Client,
-    secret: Option<Secret>,
+    http: HttpClient,
 }
 
 /// What an answer may have. Those of old nsqlookupds wrap it in `data`.
@@ -93,117 +68,69 @@ impl LookupdClient {
         request: Duration,
         tls: Option<&ClientTls>,
     ) -> Result<Self, TlsError> {
-        let config = match tls {
-            Some(tls) => tls.load()?.as_ref().clone(),
-            None => trusting_nobody()?,
-        };
-        let http = Client::builder().no_proxy().http1_only();
-        let http = http.connect_timeout(connect).timeout(request).use_preconfigured_tls(config);
-        let http = http.build().map_err(|error| TlsError::Setup(error.to_string()))?;
-        Ok(Self { http, secret: None })
+        Ok(Self { http: HttpClient::new(connect, request, tls)? })
     }
 
     /// The same, which shows a secret with each question, as go-nsq does.
     #[must_use]
     pub fn authorized(self, secret: Option<Secret>) -> Self {
-        Self { secret, ..self }
+        Self { http: self.http.authorized(secret) }
     }
 
     /// The nsqds that have a topic; none if it is not known. An address is `host:port` or a URL.
     ///
     /// # Errors
     /// Why it did not tell.
-    pub async fn producers(
-        &self,
-        address: &str,
-        topic: &str,
-    ) -> Result<Vec<Producer>, LookupdError> {
+    pub async fn producers(&self, address: &str, topic: &str) -> Result<Vec<Producer>, HttpError> {
         let answer = self.ask(address, "/lookup", &[("topic", topic)]).await?;
-        Ok(answer.map(|answer| answer.producers).unwrap_or_default())
+        Ok(answer.producers)
     }
 
     /// All nsqds.
     ///
     /// # Errors
     /// Why it did not tell.
-    pub async fn nodes(&self, address: &str) -> Result<Vec<Producer>, LookupdError> {
+    pub async fn nodes(&self, address: &str) -> Result<Vec<Producer>, HttpError> {
         let answer = self.ask(address, "/nodes", &[]).await?;
-        Ok(answer.map(|answer| answer.producers).unwrap_or_default())
+        Ok(answer.producers)
     }
 
     /// All topics.
     ///
     /// # Errors
     /// Why it did not tell.
-    pub async fn topics(&self, address: &str) -> Result<Vec<String>, LookupdError> {
+    pub async fn topics(&self, address: &str) -> Result<Vec<String>, HttpError> {
         let answer = self.ask(address, "/topics", &[]).await?;
-        Ok(answer.map(|answer| answer.topics).unwrap_or_default())
+        Ok(answer.topics)
     }
 
     /// The channels of a topic.
     ///
     /// # Errors
     /// Why it did not tell.
-    pub async fn channels(&self, address: &str, topic: &str) -> Result<Vec<String>, LookupdError> {
+    pub async fn channels(&self, address: &str, topic: &str) -> Result<Vec<String>, HttpError> {
         let answer = self.ask(address, "/channels", &[("topic", topic)]).await?;
-        Ok(answer.map(|answer| answer.channels).unwrap_or_default())
+        Ok(answer.channels)
     }
 
-    /// `None` for what is not there.
     async fn ask(
         &self,
         address: &str,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<Option<Answer>, LookupdError> {
-        let base = if address.contains("://") {
-            address.trim_end_matches('/').to_owned()
-        } else {
-            format!("http://{address}")
-        };
-        let words = |error: reqwest::Error| LookupdError::Http(cause(&error.without_url()));
-        let mut request = self.http.get(base + path).query(query).header(ACCEPT, NSQ);
-        if let Some(secret) = &self.secret {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", secret.reveal()));
-        }
-        let mut answer = request.send().await.map_err(words)?;
-        let status = answer.status();
-        if status == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if !status.is_success() {
-            return Err(LookupdError::Status(status));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(words)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_MAX {
-                return Err(LookupdError::TooLong);
-            }
-        }
-        read(&body).map(Some)
+    ) -> Result<Answer, HttpError> {
+        let answer: Option<Answer> = self.http.ask(address, path, query).await?;
+        Ok(answer.unwrap_or_default().unwrapped())
     }
 }
 
-fn read(body: &[u8]) -> Result<Answer, LookupdError> {
-    let answer: Answer = parse(body)?;
-    Ok(match answer.data {
-        Some(data) => *data,
-        None => answer,
-    })
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, LookupdError> {
-    serde_json::from_slice(body).map_err(|error| LookupdError::Answer(error.to_string()))
-}
-
-/// What caused an error: the outer ones say little.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+impl Answer {
+    fn unwrapped(self) -> Self {
+        match self.data {
+            Some(data) => *data,
+            None => self,
+        }
     }
-    innermost.to_string()
 }
 
 #[cfg(test)]
@@ -212,6 +139,10 @@ mod tests {
 
     fn tcp_addresses(body: &[u8]) -> Vec<String> {
         read(body).unwrap().producers.iter().map(Producer::tcp_address).collect()
+    }
+
+    fn read(body: &[u8]) -> serde_json::Result<Answer> {
+        serde_json::from_slice(body).map(Answer::unwrapped)
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "metrics",
             "task",
+            "tls",
         ],
     ),
     // It wires: all that a node is made of.

@@ -56,3 +56,6 @@ mod store;
 mod tls;
 mod topology;
 mod unix_sockets;
+mod utilities;
+mod utilities_file;
+mod utilities_onward;

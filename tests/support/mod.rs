@@ -30,6 +30,7 @@ pub(crate) mod secure;
 pub(crate) mod site;
 pub(crate) mod stats;
 pub(crate) mod traffic;
+pub(crate) mod utility;
 pub(crate) mod wait;
 
 use std::fs;
