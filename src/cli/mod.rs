@@ -9,6 +9,7 @@ pub mod goflags;
 pub mod nsqd;
 mod nsqlookupd;
 mod plan;
+mod top;
 mod utilities;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ enum Command {
     Apply(plan::Args),
     /// Say what two places have of the same messages: what is missing, extra or double
     Compare(Box<compare::Args>),
+    /// Watch the topics, channels and routes of nodes, live
+    Top(top::Args),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -167,6 +170,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Plan(args)) => plan::run(args, false),
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
+        Some(Command::Top(args)) => top::run(args),
         Some(Command::Schema { of }) => run_schema(of),
         Some(Command::NsqStat(args)) => run_utility("nsq_stat", &args),
         Some(Command::NsqTail(args)) => run_utility("nsq_tail", &args),

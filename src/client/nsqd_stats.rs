@@ -26,25 +26,35 @@ pub struct ChannelStats {
     pub client_count: i64,
 }
 
+/// The figures of one topic on one nsqd, under nsqd's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TopicStats {
+    /// Its name.
+    pub topic_name: String,
+    /// Messages that no channel has got yet.
+    pub depth: i64,
+    /// Messages so far.
+    pub message_count: i64,
+    /// Its channels.
+    pub channels: Vec<NamedChannel>,
+}
+
+/// A channel of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NamedChannel {
+    /// Its name.
+    pub channel_name: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub stats: ChannelStats,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Answer {
-    topics: Vec<Topic>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Topic {
-    topic_name: String,
-    channels: Vec<Channel>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Channel {
-    channel_name: String,
-    #[serde(flatten)]
-    stats: ChannelStats,
+    topics: Vec<TopicStats>,
 }
 
 impl std::ops::AddAssign for ChannelStats {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`bench`] | `leveret bench` |
 //! | [`to_nsq`], [`nsq_tail`], [`nsq_stat`], [`nsq_to_file`], [`nsq_to_nsq`], [`nsq_to_http`] | NSQ's utilities, each as it is called there |
+//! | [`top`] | `leveret top`: a live view |
 //! | [`client`] | what all of those that are clients can be told of their connections |
 //! | [`reader`] | how those that consume do it |
 //! | [`program`] | how all of them begin and end: logs, signals, errors |
@@ -26,5 +27,6 @@ pub mod program;
 mod progress;
 pub mod reader;
 pub mod to_nsq;
+pub mod top;
 
 pub use destinations::Mode;

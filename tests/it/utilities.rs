@@ -260,3 +260,23 @@ fn what_cannot_be_asked_for_is_said() {
     let ended = Utility::run("nsq_tail", &["--version"], b"");
     assert!(ended.out.starts_with("nsq_tail v1.3.0"), "{}", ended.out);
 }
+
+#[test]
+fn leveret_top_writes_what_nodes_tell() {
+    let node = Leveret::nsqd().start();
+    make(&node, "orders", "billing");
+    publish(node.tcp(), "orders", "m", 30);
+    let (code, text) = Leveret::bare()
+        .arg("top")
+        .arg(&format!("--http={}", node.http()))
+        .arg("--http=127.0.0.1:1")
+        .arg("--once")
+        .run();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("1 nodes | 127.0.0.1:1: "), "{text}");
+    let has = |cells: &str| {
+        text.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") == cells)
+    };
+    assert!(has("orders billing 0 0 30 0 0 0 0 0"), "{text}");
+    assert!(has("orders 0 0 30 1"), "{text}");
+}
