@@ -5,6 +5,7 @@
 mod compare;
 mod config_file;
 mod export;
+mod generate;
 pub mod goflags;
 pub mod nsqd;
 mod nsqlookupd;
@@ -57,6 +58,10 @@ enum Command {
     Compare(Box<compare::Args>),
     /// Watch the topics, channels and routes of nodes, live
     Top(top::Args),
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Write man pages into a folder
+    Man(generate::Man),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -171,6 +176,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
         Some(Command::Top(args)) => top::run(args),
+        Some(Command::Completions(completions)) => completions.print(),
+        Some(Command::Man(man)) => man.write(),
         Some(Command::Schema { of }) => run_schema(of),
         Some(Command::NsqStat(args)) => run_utility("nsq_stat", &args),
         Some(Command::NsqTail(args)) => run_utility("nsq_tail", &args),

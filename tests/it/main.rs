@@ -40,6 +40,7 @@ mod nsqd_data;
 mod nsqd_folder;
 mod nsqd_program;
 mod nsqd_start;
+mod packaging;
 mod policies;
 mod recovery;
 mod reload;
