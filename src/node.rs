@@ -6,10 +6,13 @@
 mod doors;
 mod ending;
 pub mod export;
+mod flows;
 mod import;
+mod membership;
 mod options;
 mod routes;
 mod secure;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,8 +23,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::bridge::envelope;
 use crate::bridge::route::Route;
-use crate::bridge::{Bridge, envelope};
 use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
@@ -31,13 +34,14 @@ use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
 use crate::storage::wal::writer::WalOptions;
-use crate::storage::{DataLock, StorageError, metadata, pauses};
+use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
 pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
 use doors::Doors;
+use flows::Flows;
 use options::Resolved;
-use routes::{Control, RouteKeeper};
+use routes::Control;
 use secure::Security;
 
 /// nsqd's default time between heartbeats.
@@ -90,6 +94,11 @@ pub enum NodeError {
     /// The runtime or a signal handler cannot be had.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The name under which the registry is to know the node.
+    #[error(
+        "\"{0}\" cannot be a node's name in the registry: set nsqd.broadcast_address to a host's name or address"
+    )]
+    Name(String),
     /// What was kept cannot be loaded.
     #[error("cannot load what was kept: {0}")]
     Restore(#[from] engine::PublishError),
@@ -99,7 +108,7 @@ impl NodeError {
     /// Whether the configuration is to be mended (exit code 2), rather than the machine.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Log(_))
+        matches!(self, Self::Log(_) | Self::Name(_))
     }
 }
 
@@ -199,24 +208,18 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.declare()?;
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
-    let brokers = plan.config.brokers.clone();
-    let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
-    let (stores, most) = (&plan.config.stores, nsqd.max_msg_size);
-    let of_engine = Arc::clone(&engine);
-    let bridge = Bridge::start(of_engine, &plan.routes, stores, brokers, paused, most);
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
         spawn("metadata", keep_metadata(kept, engine, stop))
     });
-    let keeper = RouteKeeper::new(Arc::clone(&bridge), plan.config.clone());
-    let watching = spawn("bridges", Arc::clone(&keeper).watch(stop.subscribe()));
+    let flows = Flows::start(&plan, &resolved, &engine, &stop)?;
     let mut serving = Vec::new();
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
-        context.routes = Arc::clone(&bridge) as Arc<dyn RoutesView>;
-        context.control = Some(Arc::new(Control(Arc::clone(&keeper))));
+        context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
+        context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
         context.options = Arc::new(live_options(&plan, &resolved, logging));
@@ -235,11 +238,10 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let listening = server::serve(tcp, workers, Arc::clone(&engine), options, stop.subscribe());
     let clients = spawn("tcp", listening);
 
-    ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &keeper).await;
+    ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &flows.keeper).await;
     stop.send_replace(true);
-    report("bridges", watching.await);
     report("tcp", clients.await);
-    bridge.stop(plan.config.shutdown_timeout).await;
+    flows.stop(plan.config.shutdown_timeout).await;
     for http in serving {
         report("http", http.await);
     }

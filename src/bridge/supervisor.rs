@@ -214,6 +214,14 @@ impl Bridge {
         found.map(act).ok_or_else(|| UnknownRoute(name.to_owned()))
     }
 
+    /// Stops some routes at once, whatever else is being changed: they have `limit` to settle what they have. The next
+    /// [`Bridge::apply`] says whether they run again.
+    pub async fn withdraw(&self, names: &BTreeSet<String>, limit: Duration) {
+        let is_meant = |running: &mut Running| names.contains(&running.route.name);
+        let old: Vec<Running> = self.routes.lock().extract_if(.., is_meant).collect();
+        join_all(old.into_iter().map(|running| running.stop(limit))).await;
+    }
+
     /// Stops all routes: takes nothing more, settles what it can within `limit`, and leaves the rest to be redelivered.
     /// Topics whose publishes went to a target stay theirs: what comes from now on is refused, and does not end up in
     /// the topics' own logs.

@@ -15,6 +15,7 @@ pub(super) mod declare;
 pub(super) mod endpoints;
 pub(super) mod node;
 pub(super) mod nsqd;
+pub(super) mod registry;
 pub(super) mod routes;
 pub(super) mod topics;
 pub(super) mod transforms;

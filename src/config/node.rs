@@ -8,6 +8,7 @@ use crate::bridge::broker::BrokerOptions;
 use crate::bridge::store::options::StoreRow;
 use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
+use crate::registry::EtcdOptions;
 use crate::telemetry::statsd;
 
 /// The experiment that prefers consumers nearby, as nsqd calls it.
@@ -32,6 +33,8 @@ pub struct NodeConfig {
     pub bridges: Option<PathBuf>,
     /// Whether a change in that folder is taken over by itself.
     pub watch_bridges: bool,
+    /// What it shares with other nodes; nothing if `None`.
+    pub registry: Option<EtcdOptions>,
 }
 
 impl Default for NodeConfig {
@@ -46,6 +49,7 @@ impl Default for NodeConfig {
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
             watch_bridges: true,
+            registry: None,
         }
     }
 }

@@ -202,6 +202,7 @@ pub(crate) const ONLY: &[Only] = &[
             "src/storage/disk.rs",
             // Passwords are read again at each connect, long after the configuration was.
             "src/bridge/broker/secret.rs",
+            "src/registry/secrets.rs",
             "src/config/",
             "src/config.rs",
             "src/tools/",
