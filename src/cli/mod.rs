@@ -7,6 +7,7 @@ mod export;
 pub mod goflags;
 pub mod nsqd;
 mod plan;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -50,6 +51,8 @@ enum Command {
     Apply(plan::Args),
     /// Say what two places have of the same messages: what is missing, extra or double
     Compare(Box<compare::Args>),
+    /// Look at and change the routes that nodes share through etcd
+    Routes(Box<routes::Args>),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -124,6 +127,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Plan(args)) => plan::run(args, false),
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
+        Some(Command::Routes(args)) => routes::run(*args),
         Some(Command::Schema { of }) => run_schema(of),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Export(args)) => run_export(&args),

@@ -46,7 +46,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
-pub use folder::{FolderState, route_text};
+pub use folder::{FolderState, route_paths, route_text, write_route};
 pub use interpolate::{Env, process_env};
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 pub use schema::{SchemaOf, schema};

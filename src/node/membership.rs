@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::NodeError;
 use super::options::Resolved;
 use crate::bridge::Bridge;
+use crate::bridge::route::Instances;
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::engine::Engine;
@@ -36,7 +37,7 @@ pub(super) fn join(
         started: clock::unix_seconds(),
         load: Load::default(),
     };
-    let (engine, bridge) = (Arc::clone(engine), Arc::clone(bridge));
+    let (engine, bridge, asked) = (Arc::clone(engine), Arc::clone(bridge), bridge);
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let record = move || {
         let load = Load {
@@ -46,5 +47,10 @@ pub(super) fn join(
         };
         NodeRecord { load, ..first.clone() }
     };
-    Ok(Some(Registry::start(options, Me { name, record: Box::new(record) })))
+    let registry = Registry::start(options, Me { name, record: Box::new(record) });
+    let view = registry.view();
+    asked.ask_before(Box::new(move |route| {
+        route.instances == Instances::All || view.borrow().owned.contains(&route.name)
+    }));
+    Ok(Some(registry))
 }

@@ -6,7 +6,7 @@
 
 mod following;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(super) struct RouteKeeper {
     /// Held by whoever changes files or routes.
     turn: Semaphore,
     registry: Option<Arc<Registry>>,
+    /// Held by whoever stops what is not this node's any more: the others wait for it to be at rest.
+    letting_go: Semaphore,
     known: Mutex<Known>,
 }
 
@@ -64,7 +66,8 @@ impl RouteKeeper {
         let known =
             Known { routes, shared: SharedRoutes::default(), held: Arc::default(), seen: 0 };
         let known = Mutex::new(known);
-        Arc::new(Self { bridge, config, turn: Semaphore::new(1), registry, known })
+        let (turn, letting_go) = (Semaphore::new(1), Semaphore::new(1));
+        Arc::new(Self { bridge, config, turn, registry, letting_go, known })
     }
 
     /// Reads the files again, as they would be with `draft`: its file's name and text.
@@ -80,14 +83,6 @@ impl RouteKeeper {
         });
         let read = reading.await.map_err(|error| ControlError::Storage(error.to_string()))?;
         read.map_err(|errors| invalid(&errors))
-    }
-
-    /// Of the routes of which there is one, those that this node is to run now.
-    fn owned(&self) -> BTreeSet<String> {
-        self.registry
-            .as_ref()
-            .map(|registry| registry.view().borrow().owned.clone())
-            .unwrap_or_default()
     }
 
     async fn apply(&self, set: RouteSet) -> Changes {
@@ -106,7 +101,10 @@ impl RouteKeeper {
 
     /// Has the routes run that are in force and this node's.
     async fn run(&self) -> Applied {
-        let routes = to_run(&self.known.lock().routes, &self.owned());
+        // What is not this node's any more has less time to settle than other changes give.
+        let owned = self.let_go().await;
+        let routes = to_run(&self.known.lock().routes, &owned);
+        self.make_way(&routes).await;
         let applied = self.bridge.apply(&routes, self.config.shutdown_timeout).await;
         // What was taken away meanwhile may have been started since.
         self.let_go().await;

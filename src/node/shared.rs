@@ -172,6 +172,21 @@ pub(super) fn not_owned(routes: &[Route], owned: &BTreeSet<String>) -> BTreeSet<
     routes.iter().filter(stops).map(|route| route.name.clone()).collect()
 }
 
+/// The names of those of `running` of which there is one and which do not go on as they are among `routes`.
+pub(super) fn restarted(running: &[Route], routes: &[Route]) -> BTreeSet<String> {
+    let goes_on = |old: &Route| {
+        routes.iter().any(|new| {
+            // Other figures of a limit need no restart.
+            let limits = old.limit.as_ref().zip(new.limit.as_ref());
+            let is_retuned = limits.is_some_and(|(old, new)| old.is_alike(new));
+            let limit = if is_retuned { new.limit.clone() } else { old.limit.clone() };
+            Route { limit, ..old.clone() } == *new
+        })
+    };
+    let stale = running.iter().filter(|old| old.instances == Instances::One && !goes_on(old));
+    stale.map(|old| old.name.clone()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

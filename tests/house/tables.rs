@@ -132,6 +132,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["node", "tools", "config"]),
     // It asks brokers, and needs no node for it.
     ("cli::plan", &["bridge::plan"]),
+    // A person's commands to etcd need no node either.
+    ("cli::routes", &["registry"]),
     ("cli::compare", &["bridge::compare", "bridge::broker"]),
     ("main", &["cli", "node", "tools", "config"]),
 ];

@@ -40,6 +40,7 @@ mod nsqd_program;
 mod nsqd_start;
 mod policies;
 mod recovery;
+mod registry;
 mod reload;
 mod remote_nsq;
 mod remote_nsq_reach;

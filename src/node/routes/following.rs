@@ -7,23 +7,40 @@ use tokio::sync::watch;
 
 use super::{RouteKeeper, lines};
 use crate::bridge::Applied;
+use crate::bridge::route::Route;
 use crate::config::{self, SharedText, process_env};
-use crate::node::shared::not_owned;
+use crate::node::shared::{not_owned, restarted};
 use crate::registry::{Standing, View};
 use crate::task::stopped;
 
 impl RouteKeeper {
-    /// Stops what is not this node's to run any more.
-    pub(super) async fn let_go(&self) {
-        let Some(registry) = &self.registry else { return };
-        let (owned, settling) = {
-            let view = registry.view();
-            let view = view.borrow();
-            (view.owned.clone(), view.settling)
-        };
-        let lost = not_owned(&self.bridge.configured(), &owned);
-        if !lost.is_empty() {
+    /// Stops what is not this node's to run any more; tells what is, of the routes of which there is one.
+    pub(super) async fn let_go(&self) -> BTreeSet<String> {
+        let Some(registry) = &self.registry else { return BTreeSet::new() };
+        let _turn = self.letting_go.acquire().await;
+        loop {
+            let (owned, settling) = {
+                let view = registry.view();
+                let view = view.borrow();
+                (view.owned.clone(), view.settling)
+            };
+            let lost = not_owned(&self.bridge.configured(), &owned);
+            if lost.is_empty() {
+                return owned;
+            }
             self.bridge.withdraw(&lost, settling).await;
+        }
+    }
+
+    /// Stops those that are to run otherwise than they do, of the routes of which there is one: no longer than the lease
+    /// lasts, should it be lost meanwhile.
+    pub(super) async fn make_way(&self, routes: &[Route]) {
+        let Some(registry) = &self.registry else { return };
+        let settling = registry.view().borrow().settling;
+        let _turn = self.letting_go.acquire().await;
+        let stale = restarted(&self.bridge.configured(), routes);
+        if !stale.is_empty() {
+            self.bridge.withdraw(&stale, settling).await;
         }
     }
 
@@ -54,7 +71,7 @@ impl RouteKeeper {
         // A lease that ends waits for nobody's turn.
         let let_go = async {
             while ownership.changed().await.is_ok() {
-                self.let_go().await;
+                drop(self.let_go().await);
             }
         };
         tokio::select! {
