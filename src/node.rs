@@ -220,6 +220,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
         context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
         context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
+        context.registry = flows.registered();
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
         context.options = Arc::new(live_options(&plan, &resolved, logging));

@@ -12,6 +12,7 @@ use super::routes::RouteKeeper;
 use super::{NodeError, Plan, membership, report, shared};
 use crate::bridge::Bridge;
 use crate::engine::Engine;
+use crate::http;
 use crate::registry::Registry;
 use crate::storage::pauses;
 use crate::task::spawn;
@@ -49,6 +50,12 @@ impl Flows {
         let following = spawn("shared routes", Arc::clone(&keeper).follow(stop.subscribe()));
         let changing = [("bridges", watching), ("shared routes", following)];
         Ok(Self { bridge, keeper, registry, changing })
+    }
+
+    /// What the node says of the registry.
+    pub(super) fn registered(&self) -> http::Registered {
+        let registry = self.registry.clone();
+        Arc::new(move || Some(registry.as_ref()?.status()))
     }
 
     /// Stops all routes, each with `limit` to settle what it has; then others may have what this node owned.

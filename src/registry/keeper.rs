@@ -16,9 +16,10 @@ use super::etcd::RegistryError;
 use super::lease::Held;
 use super::mirror::{Mirror, SharedRoute};
 use super::options::EtcdOptions;
-use super::records::{NodeRecord, StatusRecord};
+use super::records::{NodeRecord, StatusRecord, Verdict};
 use super::session;
 use crate::clock;
+use crate::metrics::registry::RegistryStatus;
 use crate::task::{spawn, stopped};
 
 /// Before the next member is tried; twice as long with each failure.
@@ -133,6 +134,36 @@ impl Registry {
     #[must_use]
     pub fn view(&self) -> watch::Receiver<View> {
         self.shared.view.subscribe()
+    }
+
+    /// How things stand, for those who ask the node.
+    #[must_use]
+    pub fn status(&self) -> RegistryStatus {
+        let view = self.shared.view.borrow().clone();
+        let standing = Arc::clone(&*self.shared.standing.borrow());
+        let shared = standing.statuses.iter().filter(|(_, status)| status.revision > 0);
+        let (applied, refused): (Vec<_>, Vec<_>) =
+            shared.partition(|(_, status)| status.state == Verdict::Applied);
+        let mut status = RegistryStatus {
+            node: self.shared.me.name.clone(),
+            state: "connecting",
+            applied: applied.len(),
+            refused: refused
+                .into_iter()
+                .map(|(route, status)| (route.clone(), status.errors.clone()))
+                .collect(),
+            owned: view.owned.into_iter().collect(),
+            ..RegistryStatus::default()
+        };
+        match view.link {
+            Link::Connecting => {}
+            Link::Up(endpoint) => (status.state, status.endpoint) = ("up", Some(endpoint)),
+            Link::Down { error, since } => {
+                status.state = "down";
+                (status.error, status.down_since) = (Some(error.to_string()), Some(since));
+            }
+        }
+        status
     }
 
     /// Says what the node makes of it.

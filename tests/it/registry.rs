@@ -1,21 +1,18 @@
 //! Nodes that share routes through a real etcd: registered, pushed to, killed, cut off, and without it.
-//!
-//! The routes lead from a nsqd through whichever node runs them to another nsqd, so that no broker is needed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::support::etcd::Etcd;
+use crate::support::fleet::{
+    Witness, await_each_once, counts, json, local, name, names, node, node_of, node_with,
+    push_singles, running,
+};
 use crate::support::http;
 use crate::support::leveret::Leveret;
 use crate::support::nsq::Client;
 use crate::support::nsqds::{collect, make, publish};
 use crate::support::proxy::Proxy;
+use crate::support::secure::Papers;
 use crate::support::wait::{self, until_true};
 
 /// After so long at most a route has moved away from a node that is gone.
@@ -23,137 +20,6 @@ const MOVED: Duration = Duration::from_secs(10);
 /// What is done at once takes no longer, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(3);
 const LEASE: Duration = Duration::from_secs(6);
-
-fn node(endpoint: &str) -> Leveret {
-    node_with(endpoint, "", None)
-}
-
-/// A node that registers at `endpoint`, with lines for `nsqd` and a file of routes.
-fn node_with(endpoint: &str, nsqd: &str, routes: Option<&str>) -> Leveret {
-    let bridges = if routes.is_some() { "bridges: bridges\n" } else { "" };
-    let configuration = format!(
-        "nsqd:\n  tcp_address: 127.0.0.1:0\n  http_address: 127.0.0.1:0\n  broadcast_address: 127.0.0.1\n  \
-         data_path: '{{dir}}/data'\n{nsqd}{bridges}registry:\n  etcd: {{ endpoints: [ \"{endpoint}\" ], lease: 6s }}\n"
-    );
-    let plan = Leveret::serve(&configuration);
-    match routes {
-        Some(routes) => plan.file("bridges/routes.yaml", routes).start(),
-        None => plan.start(),
-    }
-}
-
-/// The name of a node in the registry.
-fn name(node: &Leveret) -> String {
-    node.tcp().to_string()
-}
-
-fn running(node: &Leveret) -> Vec<String> {
-    let shown = http::get(node.http(), "/v1/routes").json();
-    let routes = shown["routes"].as_array().expect("a list of routes");
-    routes.iter().map(|route| route["name"].as_str().expect("a name").to_owned()).collect()
-}
-
-fn json(etcd: &Etcd, key: &str) -> Option<Value> {
-    serde_json::from_str(&etcd.get(key)?).ok()
-}
-
-/// A route within a node.
-fn local(name: &str, mode: &str) -> String {
-    format!(
-        "name: {name}\nfrom: {{ nsq: {{ topic: {name} }} }}\nto: {{ nsq: {{ topic: {name}.out }} }}\nmode: {mode}\n"
-    )
-}
-
-/// A route of which there is one, from a topic of one nsqd to one of another.
-fn single(name: &str, from: &Leveret, to: &Leveret) -> String {
-    format!(
-        "name: {name}\ninstances: one\nfrom: {{ nsq: {{ nsqd: [ \"{}\" ], topic: {name}, channel: bridge }} }}\n\
-         to: {{ nsq: {{ nsqd: [ \"{}\" ], topic: out }} }}\nmode: queued\n",
-        from.tcp(),
-        to.tcp()
-    )
-}
-
-fn names(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("one-{number}")).collect()
-}
-
-fn push_singles(etcd: &Etcd, count: usize, from: &Leveret, to: &Leveret) {
-    for name in names(count) {
-        make(from, &name, "bridge");
-        etcd.put(&format!("/leveret/routes/{name}"), &single(&name, from, to));
-    }
-}
-
-/// How many of the nodes run each route.
-fn counts(nodes: &[&Leveret]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for name in nodes.iter().flat_map(|node| running(node)) {
-        *counts.entry(name).or_insert(0) += 1;
-    }
-    counts
-}
-
-/// Awaits that each of `count` routes runs on exactly one of the nodes; tells how long that took.
-fn await_each_once(nodes: &[&Leveret], count: usize) -> Duration {
-    let began = Instant::now();
-    let mut last = BTreeMap::new();
-    let found = wait::until(wait::PATIENCE, || {
-        last = counts(nodes);
-        let is_once = last.len() == count && last.values().all(|count| *count == 1);
-        is_once.then_some(())
-    });
-    found.unwrap_or_else(|| panic!("not each of {count} routes runs once: {last:?}"));
-    began.elapsed()
-}
-
-/// Watches that no route runs on two nodes at a moment.
-struct Witness {
-    stop: Arc<AtomicBool>,
-    looks: JoinHandle<usize>,
-}
-
-impl Witness {
-    fn of(nodes: &[&Leveret]) -> Self {
-        let at: Vec<_> = nodes.iter().map(|node| node.http()).collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&stop);
-        let looks = std::thread::spawn(move || {
-            let mut looks = 0;
-            while !ended.load(Ordering::Relaxed) {
-                let look = |at: &std::net::SocketAddr| -> Vec<String> {
-                    // A node that was killed answers nobody.
-                    if std::net::TcpStream::connect(at).is_err() {
-                        return Vec::new();
-                    }
-                    let answer = std::panic::catch_unwind(|| http::get(*at, "/v1/routes").json());
-                    let Ok(shown) = answer else { return Vec::new() };
-                    let routes = shown["routes"].as_array().cloned().unwrap_or_default();
-                    routes.iter().filter_map(|r| r["name"].as_str().map(str::to_owned)).collect()
-                };
-                for (index, first) in at.iter().enumerate() {
-                    for second in &at[index + 1..] {
-                        // What the first has before and after the second was asked, it had meanwhile.
-                        let (before, between, after) = (look(first), look(second), look(first));
-                        for name in between.iter().filter(|name| name.starts_with("one-")) {
-                            let twice = before.contains(name) && after.contains(name);
-                            assert!(!twice, "{name} runs on {first} and {second}");
-                        }
-                    }
-                }
-                looks += 1;
-            }
-            looks
-        });
-        Self { stop, looks }
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let looks = self.looks.join().expect("no route ran twice");
-        assert!(looks > 3, "{looks} looks");
-    }
-}
 
 #[test]
 fn a_node_is_registered_for_as_long_as_it_lives() {
@@ -168,6 +34,9 @@ fn a_node_is_registered_for_as_long_as_it_lives() {
     assert_eq!(record["http_port"], first.http().port());
     assert_eq!((&record["region"], &record["version"]), (&"eu".into(), &"0.1.0".into()));
     assert!(record["load"]["routes"].is_u64(), "{record}");
+    let status = http::get(first.http(), "/v1/registry").json();
+    assert_eq!((&status["state"], &status["endpoint"]), (&"up".into(), &etcd.url().into()));
+    assert_eq!(status["node"], name(&first));
     until_true("the other node's key", || etcd.get(&second_key).is_some());
 
     assert!(first.stop().success());
@@ -287,6 +156,14 @@ fn without_etcd_all_goes_on_but_what_another_node_may_take() {
     node.await_log("etcd is lost: all goes on as it last was");
     until_true("those of which there is one stop", || running(&node) == ["a"]);
     assert!(killed.elapsed() < LEASE, "{:?}", killed.elapsed());
+    let status = http::get(node.http(), "/v1/registry").json();
+    assert_eq!((&status["state"], &status["owned"]), (&"down".into(), &serde_json::json!([])));
+    assert!(status["error"].as_str().unwrap().starts_with("etcd at http://127"), "{status}");
+    let metrics = http::get(node.http(), "/metrics").text();
+    assert!(
+        metrics.contains("leveret_registry_up 0\nleveret")
+            || metrics.contains("leveret_registry_up 0\n#")
+    );
     Client::connect(node.tcp()).publish("a", b"body");
     let mut consumer = Client::subscribed(node.tcp(), "a.out", "c", 1);
     assert_eq!(consumer.message().text(), "body");
@@ -410,4 +287,91 @@ fn routes_are_pushed_pulled_compared_and_removed_by_hand() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("a: removed") && said.contains("none: there is no such route"), "{said}");
     until_true("none is left", || running(&server).is_empty());
+}
+
+#[test]
+fn etcd_is_reached_in_tls_by_those_who_are_known_to_it() {
+    let papers = Papers::new();
+    let etcd = Etcd::start_secure(&papers);
+    etcd.put("/leveret/routes/a", &local("a", "queued"));
+    let file = |name: &str| papers.file(name).display().to_string();
+    let tls = |cert: &str| {
+        node_of(&format!(
+            "    endpoints: [ \"{}\" ]\n    tls: {{ ca_file: \"{}\", cert_file: \"{}.pem\", key_file: \"{}-key.pem\" }}\n",
+            etcd.secure_url(),
+            file("ca.pem"),
+            file(cert),
+            file(cert)
+        ))
+    };
+    let known = tls("client");
+    until_true("it has the route", || running(&known) == ["a"]);
+    let stranger = tls("stranger");
+    stranger.await_log("etcd cannot be reached");
+    assert!(running(&stranger).is_empty());
+
+    etcd.lock("let me in");
+    let user = |password: &str| {
+        node_of(&format!(
+            "    endpoints: [ \"http://127.0.0.1:1\", \"{}\" ]\n    auth: {{ username: root, password: \"{password}\" }}\n",
+            etcd.url()
+        ))
+    };
+    // The first member that is named does not exist.
+    let right = user("let me in");
+    until_true("it has the route", || running(&right) == ["a"]);
+    let wrong = user("let me out");
+    let error = wait::eventually("the refusal", || {
+        let status = http::get(wrong.http(), "/v1/registry").json();
+        let error = status["error"].as_str()?.to_owned();
+        error.contains("does not let us").then_some(error)
+    });
+    assert!(error.contains("authentication failed"), "{error}");
+    assert!(!wrong.log().contains("let me out"), "passwords are not logged");
+    // One without a user cannot go on, and keeps what it had.
+    known.await_log("etcd is lost");
+    assert_eq!(running(&known), ["a"]);
+}
+
+#[test]
+fn nothing_is_lost_while_nodes_come_and_go_under_load() {
+    const MESSAGES: usize = 4000;
+    let mut etcd = Etcd::start();
+    let (from, to) = (Leveret::nsqd().start(), Leveret::nsqd().start());
+    make(&to, "out", "c");
+    push_singles(&etcd, 8, &from, &to);
+    let proxy = Proxy::to(&etcd.address());
+    let cut_off = node(&format!("http://{}", proxy.address()));
+    let mut others: Vec<Leveret> = (0..2).map(|_| node(&etcd.url())).collect();
+    let mut all = vec![&cut_off];
+    all.extend(&others);
+    await_each_once(&all, 8);
+    let witness = Witness::of(&all);
+    let at = from.tcp();
+    let producer = std::thread::spawn(move || {
+        let mut client = Client::connect(at);
+        for number in 0..MESSAGES {
+            client.publish(&format!("one-{}", number % 8), number.to_string().as_bytes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    proxy.silence();
+    until_true("the others have all", || {
+        others.iter().map(|node| running(node).len()).sum::<usize>() == 8
+    });
+    proxy.open();
+    until_true("it has a share again", || !running(&cut_off).is_empty());
+    let mut killed = others.remove(0);
+    killed.kill();
+    await_each_once(&[&cut_off, &others[0]], 8);
+    etcd.kill();
+    etcd.restart();
+    await_each_once(&[&cut_off, &others[0]], 8);
+    producer.join().expect("the producer is answered");
+    let mut consumer = Client::subscribed(to.tcp(), "out", "c", 500);
+    let came = collect(&mut consumer, MESSAGES);
+    let twice = came.values().filter(|times| **times > 1).count();
+    println!("{twice} of {MESSAGES} came more than once");
+    await_each_once(&[&cut_off, &others[0]], 8);
+    witness.end();
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::secure::Papers;
 use super::{Scratch, http, tail, wait};
 
 /// An etcd that runs, or ran until [`Etcd::kill`].
@@ -14,6 +15,8 @@ pub(crate) struct Etcd {
     scratch: Scratch,
     client: SocketAddr,
     peer: SocketAddr,
+    /// For clients in TLS, and the flags for it.
+    secure: Option<(SocketAddr, Vec<String>)>,
     child: Option<Child>,
 }
 
@@ -25,10 +28,40 @@ fn free() -> SocketAddr {
 impl Etcd {
     /// Starts one with nothing in it; returns when it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// As [`Etcd::start`], and takes clients in TLS too, if they show a certificate of the authority of `papers`.
+    pub(crate) fn start_secure(papers: &Papers) -> Self {
+        let flag = |name: &str, file: &str| format!("--{name}={}", papers.file(file).display());
+        let flags = vec![
+            flag("cert-file", "cert.pem"),
+            flag("key-file", "key.pem"),
+            flag("trusted-ca-file", "ca.pem"),
+            "--client-cert-auth".to_owned(),
+        ];
+        Self::start_with(Some((free(), flags)))
+    }
+
+    fn start_with(secure: Option<(SocketAddr, Vec<String>)>) -> Self {
         let scratch = Scratch::new("etcd");
-        let mut etcd = Self { scratch, client: free(), peer: free(), child: None };
+        let mut etcd = Self { scratch, client: free(), peer: free(), secure, child: None };
         etcd.restart();
         etcd
+    }
+
+    /// The URL for clients in TLS.
+    pub(crate) fn secure_url(&self) -> String {
+        let (address, _) = self.secure.as_ref().expect("it was started with TLS");
+        format!("https://{address}")
+    }
+
+    /// Has it know the user `root` alone, with this password. It answers nobody else from then on, tests included.
+    pub(crate) fn lock(&self, password: &str) {
+        self.ask("/v3/auth/user/add", &json!({ "name": "root", "password": password }));
+        self.ask("/v3/auth/role/add", &json!({ "name": "root" }));
+        self.ask("/v3/auth/user/grant", &json!({ "user": "root", "role": "root" }));
+        self.ask("/v3/auth/enable", &json!({}));
     }
 
     /// Starts it again on the same ports with the same data; returns when it answers.
@@ -40,10 +73,14 @@ impl Etcd {
             .open(self.scratch.path().join("log"))
             .expect("the log file can be opened");
         let (client, peer) = (format!("http://{}", self.client), format!("http://{}", self.peer));
+        let secure = self.secure.as_ref().map(|(at, _)| format!(",https://{at}"));
+        let listen = format!("{client}{}", secure.unwrap_or_default());
+        let flags = self.secure.iter().flat_map(|(_, flags)| flags);
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let child = Command::new(&program)
             .arg(format!("--data-dir={}", self.scratch.path().join("data").display()))
-            .arg(format!("--listen-client-urls={client}"))
+            .args(flags)
+            .arg(format!("--listen-client-urls={listen}"))
             .arg(format!("--advertise-client-urls={client}"))
             .arg(format!("--listen-peer-urls={peer}"))
             .arg(format!("--initial-advertise-peer-urls={peer}"))
