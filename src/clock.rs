@@ -37,6 +37,13 @@ pub fn unix_nanos() -> i64 {
     }
 }
 
+/// The present moment in the machine's time zone, for names that people read.
+#[must_use]
+pub fn local() -> jiff::ZonedDateTime {
+    let now = jiff::Timestamp::from_nanosecond(unix_nanos().into()).unwrap_or_default();
+    now.to_zoned_datetime(jiff::tz::TimeZone::system())
+}
+
 /// Wall-clock seconds since the Unix epoch.
 #[must_use]
 pub fn unix_seconds() -> i64 {

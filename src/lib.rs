@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 5 | `main`, [`cli`], [`node`], [`tools`] |
 //! | 4 | [`http`], [`telemetry`], [`config`] |
-//! | 3 | [`bridge`], [`registry`] |
+//! | 3 | [`bridge`], [`lookup`], [`registry`] |
 //! | 2 | [`server`], [`client`] |
 //! | 1 | [`engine`], [`limit`] |
 //! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`], [`stream`], [`tls`] |
@@ -19,6 +19,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod limit;
+pub mod lookup;
 pub mod metrics;
 pub mod names;
 pub mod node;

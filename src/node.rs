@@ -8,6 +8,7 @@ mod ending;
 pub mod export;
 mod flows;
 mod import;
+mod lookupd;
 mod membership;
 mod options;
 mod routes;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::bridge::envelope;
 use crate::bridge::route::Route;
-use crate::config::{LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use crate::config::{LogFormat, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
 pub use crate::http::OptionValue;
@@ -40,6 +41,8 @@ pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
 use doors::Doors;
 use flows::Flows;
+use lookupd::{Discovery, Lookupd};
+pub use lookupd::{LookupdPlan, run_lookupd};
 use options::Resolved;
 use routes::Control;
 use secure::Security;
@@ -132,15 +135,7 @@ pub fn run(plan: Plan) -> Result<(), NodeError> {
 impl Plan {
     /// What is logged.
     fn level(&self) -> &str {
-        match (&self.log_level, self.config.log.level) {
-            (Some(level), _) => level,
-            (None, LogLevel::Trace) => "trace",
-            (None, LogLevel::Debug) => "debug",
-            (None, LogLevel::Info) => "info",
-            (None, LogLevel::Warn) => "warn",
-            (None, LogLevel::Error) => "error",
-            (None, LogLevel::Fatal) => "fatal",
-        }
+        self.log_level.as_deref().unwrap_or_else(|| self.config.log.level.as_str())
     }
 }
 
@@ -200,6 +195,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let kept = Kept::open(&plan)?;
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
+    let own = Lookupd::embedded(&plan.config).await?;
     let mut signals = ending::Signals::new()?;
     let hostname = hostname();
     let resolved = resolve(nsqd, &hostname, &doors)?;
@@ -214,6 +210,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         spawn("metadata", keep_metadata(kept, engine, stop))
     });
     let flows = Flows::start(&plan, &resolved, &engine, &stop)?;
+    let options = Arc::new(live_options(&plan, &resolved, logging, own.as_ref())?);
+    let told = (options.lookupds(), stop.subscribe());
+    let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
     let mut serving = Vec::new();
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
@@ -223,7 +222,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         context.registry = flows.registered();
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
-        context.options = Arc::new(live_options(&plan, &resolved, logging));
+        context.options = options;
         let both = (doors.http, doors.https);
         serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
     }
@@ -235,12 +234,13 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let tcp = doors.tcp;
     tracing::info!("TCP: listening on {}", tcp.local_address()?);
     let options = Arc::new(server_options(&plan.config, &security));
-    let workers = server::Workers::for_this_machine()?;
-    let listening = server::serve(tcp, workers, Arc::clone(&engine), options, stop.subscribe());
+    let (workers, of_engine) = (server::Workers::for_this_machine()?, Arc::clone(&engine));
+    let listening = server::serve(tcp, workers, of_engine, options, stop.subscribe());
     let clients = spawn("tcp", listening);
 
     ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &flows.keeper).await;
     stop.send_replace(true);
+    discovery.end().await;
     report("tcp", clients.await);
     flows.stop(plan.config.shutdown_timeout).await;
     for http in serving {
@@ -297,10 +297,16 @@ fn resolve(nsqd: &NsqdConfig, hostname: &str, doors: &Doors) -> io::Result<Resol
 }
 
 /// The options as they hold now, for `/config` to show and change.
-fn live_options(plan: &Plan, resolved: &Resolved, logging: logs::LevelHandle) -> http::Options {
+fn live_options(
+    plan: &Plan,
+    resolved: &Resolved,
+    logging: logs::LevelHandle,
+    own: Option<&Lookupd>,
+) -> io::Result<http::Options> {
     let set_level = Arc::new(move |level: &str| logging.set(level).map_err(|e| e.to_string()));
     let shown = options::shown(plan, resolved);
-    http::Options::new(shown, plan.level(), set_level, options::lookupds(plan))
+    let lookupds = lookupd::addresses(&plan.config.nsqd, own)?;
+    Ok(http::Options::new(shown, plan.level(), set_level, lookupds))
 }
 
 fn report(task: &str, ended: Result<(), tokio::task::JoinError>) {

@@ -24,6 +24,8 @@ pub enum Kind {
     BoolOr(&'static str),
     /// One of these words, in any case.
     Word(&'static [&'static str]),
+    /// A number.
+    Float,
     /// Numbers, several separated by commas; every occurrence counts, and they are sorted, the largest first.
     Floats,
     /// nsqd's names of what is logged, in any case.
@@ -41,6 +43,16 @@ pub struct Flag {
     pub default: &'static str,
     /// One line of help.
     pub help: &'static str,
+}
+
+/// A flag of this name.
+pub(super) const fn flag(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, kind, default, help }
 }
 
 /// What was given, by flag name. Values are checked against their flag's kind.
@@ -118,6 +130,12 @@ impl Given {
         self.texts(name).iter().filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// The last value of a number that need not be whole.
+    #[must_use]
+    pub fn float(&self, name: &str) -> Option<f64> {
+        self.text(name)?.parse().ok()
+    }
+
     /// Whether it was given.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -186,6 +204,7 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
         Kind::Bool => parse_bool(value).is_some(),
         Kind::Int => parse_int(value).is_some(),
         Kind::Duration => parse_duration(value).is_some(),
+        Kind::Float => value.parse::<f64>().is_ok(),
         Kind::Floats => value.split(',').all(|part| part.parse::<f64>().is_ok()),
         Kind::Level => is_level(value),
         Kind::Text | Kind::Texts => true,
@@ -298,6 +317,7 @@ pub fn usage(program: &str, flags: &[Flag]) -> String {
             Kind::Bool | Kind::BoolOr(_) => "",
             Kind::Int => " int",
             Kind::Duration => " duration",
+            Kind::Float => " float",
             Kind::Text => " string",
             Kind::Texts | Kind::Floats | Kind::Level | Kind::Word(_) => " value",
         };

@@ -3,11 +3,15 @@
 //! `leveret` has subcommands; started under the name of an NSQ program it is that program, with that program's flags.
 
 mod compare;
+mod config_file;
 mod export;
 pub mod goflags;
 pub mod nsqd;
+mod nsqlookupd;
 mod plan;
 mod routes;
+mod top;
+mod utilities;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,8 +21,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, LogFormat, NodeConfig, SchemaOf, process_env};
-use crate::node::{self, Plan};
+use crate::node::{self, LookupdPlan, Plan};
 use crate::tools::bench;
+use goflags::{Flag, Given};
 
 /// Exit code of a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
@@ -53,6 +58,8 @@ enum Command {
     Compare(Box<compare::Args>),
     /// Look at and change the routes that nodes share through etcd
     Routes(Box<routes::Args>),
+    /// Watch the topics, channels and routes of nodes, live
+    Top(top::Args),
     /// Print the JSON Schema of a configuration file, for editors
     Schema {
         /// Which file
@@ -66,10 +73,42 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Run as nsqlookupd, with nsqlookupd's flags
+    #[command(disable_help_flag = true)]
+    Nsqlookupd {
+        /// nsqlookupd's flags; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Show the figures of one channel over all nsqds, with nsq_stat's flags
+    #[command(name = "nsq_stat", disable_help_flag = true)]
+    NsqStat(UtilityArgs),
+    /// Write messages of topics to the standard output, with nsq_tail's flags
+    #[command(name = "nsq_tail", disable_help_flag = true)]
+    NsqTail(UtilityArgs),
+    /// Write topics to files, with nsq_to_file's flags
+    #[command(name = "nsq_to_file", disable_help_flag = true)]
+    NsqToFile(UtilityArgs),
+    /// Hand the messages of a topic to HTTP servers, with nsq_to_http's flags
+    #[command(name = "nsq_to_http", disable_help_flag = true)]
+    NsqToHttp(UtilityArgs),
+    /// Publish the messages of topics again on other nsqds, with nsq_to_nsq's flags
+    #[command(name = "nsq_to_nsq", disable_help_flag = true)]
+    NsqToNsq(UtilityArgs),
+    /// Publish the standard input, with to_nsq's flags
+    #[command(name = "to_nsq", disable_help_flag = true)]
+    ToNsq(UtilityArgs),
     /// Write what a stopped node owes into a data folder that nsqd opens
     Export(export::Args),
     /// Measure an NSQ server or a bridge
     Bench(bench::Args),
+}
+
+#[derive(Args, Clone, Debug)]
+struct UtilityArgs {
+    /// Its flags; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -113,10 +152,17 @@ enum SchemaFile {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-    if name == "nsqd" {
-        let flags: Vec<String> =
-            args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
-        return run_nsqd(&flags);
+    let flags =
+        || args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    match name.to_str() {
+        Some("nsqd") => return run_nsqd(&flags()),
+        Some("nsqlookupd") => return run_nsqlookupd(&flags()),
+        Some(name) => {
+            if let Some(utility) = utilities::find(name) {
+                return utility.main(&flags());
+            }
+        }
+        None => {}
     }
     // clap prints help, versions and errors itself, and leaves with 0 or 2.
     let leveret = Leveret::parse_from(args);
@@ -128,8 +174,16 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
         Some(Command::Routes(args)) => routes::run(*args),
+        Some(Command::Top(args)) => top::run(args),
         Some(Command::Schema { of }) => run_schema(of),
+        Some(Command::NsqStat(args)) => run_utility("nsq_stat", &args),
+        Some(Command::NsqTail(args)) => run_utility("nsq_tail", &args),
+        Some(Command::NsqToFile(args)) => run_utility("nsq_to_file", &args),
+        Some(Command::NsqToHttp(args)) => run_utility("nsq_to_http", &args),
+        Some(Command::NsqToNsq(args)) => run_utility("nsq_to_nsq", &args),
+        Some(Command::ToNsq(args)) => run_utility("to_nsq", &args),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
+        Some(Command::Nsqlookupd { flags }) => run_nsqlookupd(&flags),
         Some(Command::Export(args)) => run_export(&args),
         Some(Command::Bench(args)) => bench::main(args),
     }
@@ -213,33 +267,16 @@ fn run_export(args: &export::Args) -> ExitCode {
     }
 }
 
+fn run_utility(name: &str, args: &UtilityArgs) -> ExitCode {
+    // Each subcommand of this kind has its utility.
+    utilities::find(name).map_or(ExitCode::FAILURE, |utility| utility.main(&args.flags))
+}
+
 fn run_nsqd(flags: &[String]) -> ExitCode {
-    let mut given = match goflags::parse(nsqd::FLAGS, flags) {
-        Ok(given) => given,
-        Err(error) => {
-            let usage = goflags::usage("nsqd", nsqd::FLAGS);
-            let is_help = error == goflags::FlagError::Help;
-            say_error(&if is_help { usage } else { format!("{error}\n{usage}") });
-            return if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) };
-        }
+    let (given, mut notes) = match read_flags("nsqd", nsqd::FLAGS, flags) {
+        Ok(read) => read,
+        Err(code) => return code,
     };
-    if given.bool("version") == Some(true) {
-        say(&format!("nsqd v1.3.0 (built w/leveret {})", env!("CARGO_PKG_VERSION")));
-        return ExitCode::SUCCESS;
-    }
-    let mut notes = Vec::new();
-    if let Some(path) = given.text("config").filter(|path| !path.is_empty()).map(str::to_owned) {
-        match nsqd::read_config(nsqd::FLAGS, &mut given, &path) {
-            Ok(unknown) => {
-                let note = |key| format!("{path}: \"{key}\" is not an option of nsqd, and ignored");
-                notes.extend(unknown.into_iter().map(note));
-            }
-            Err(error) => {
-                let level = if error.is_coercion() { "ERROR" } else { "FATAL" };
-                return fail_as_nsqd(level, &error.to_string());
-            }
-        }
-    }
     let ended = match nsqd::configure(&given) {
         Ok((config, idle)) => {
             notes.extend(idle);
@@ -255,15 +292,70 @@ fn run_nsqd(flags: &[String]) -> ExitCode {
         }
         Err(error) => Err(error.to_string()),
     };
+    end_as("nsqd", ended)
+}
+
+fn run_nsqlookupd(flags: &[String]) -> ExitCode {
+    let (given, notes) = match read_flags("nsqlookupd", nsqlookupd::FLAGS, flags) {
+        Ok(read) => read,
+        Err(code) => return code,
+    };
+    let ended = match nsqlookupd::configure(&given) {
+        Ok(plan) => node::run_lookupd(&LookupdPlan { notes, ..plan }).map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    end_as("nsqlookupd", ended)
+}
+
+/// Reads the flags of an NSQ daemon, and its config file if one is given; with what is to be said of that. Otherwise all is
+/// said, and this is how to leave.
+fn read_flags(
+    program: &str,
+    flags: &[Flag],
+    args: &[String],
+) -> Result<(Given, Vec<String>), ExitCode> {
+    let mut given = match goflags::parse(flags, args) {
+        Ok(given) => given,
+        Err(error) => {
+            let usage = goflags::usage(program, flags);
+            let is_help = error == goflags::FlagError::Help;
+            say_error(&if is_help { usage } else { format!("{error}\n{usage}") });
+            return Err(if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) });
+        }
+    };
+    if given.bool("version") == Some(true) {
+        say(&format!("{program} v1.3.0 (built w/leveret {})", env!("CARGO_PKG_VERSION")));
+        return Err(ExitCode::SUCCESS);
+    }
+    let mut notes = Vec::new();
+    if let Some(path) = given.text("config").filter(|path| !path.is_empty()).map(str::to_owned) {
+        match config_file::read(flags, &mut given, &path) {
+            Ok(unknown) => {
+                let note =
+                    |key| format!("{path}: \"{key}\" is not an option of {program}, and ignored");
+                notes.extend(unknown.into_iter().map(note));
+            }
+            Err(error) => {
+                let level = if error.is_coercion() { "ERROR" } else { "FATAL" };
+                return Err(fail_as(program, level, &error.to_string()));
+            }
+        }
+    }
+    Ok((given, notes))
+}
+
+fn end_as(program: &str, ended: Result<(), String>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail_as_nsqd("FATAL", &format!("failed to instantiate nsqd - {error}")),
+        Err(error) => {
+            fail_as(program, "FATAL", &format!("failed to instantiate {program} - {error}"))
+        }
     }
 }
 
-/// Says why nsqd does not run, as a line of its log: nothing else is set up to write it.
-fn fail_as_nsqd(level: &str, text: &str) -> ExitCode {
-    say_error(&node::log_line("[nsqd] ", level, text));
+/// Says why an NSQ daemon does not run, as a line of its log: nothing else is set up to write it.
+fn fail_as(program: &str, level: &str, text: &str) -> ExitCode {
+    say_error(&node::log_line(&format!("[{program}] "), level, text));
     ExitCode::FAILURE
 }
 

@@ -1,8 +1,7 @@
 //! nsqd's own command line: every flag of nsqd 1.3.0, as nsqd spells them, and a few of Leveret's own.
 //!
-//! What a flag does not say, the config file may ([`config_file`]); then the two together become the configuration.
+//! What a flag does not say, the config file may ([`config_file`](super::config_file)); then the two together become the configuration.
 
-mod config_file;
 mod figures;
 mod flags;
 mod secure;
@@ -10,10 +9,10 @@ mod secure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use config_file::{ConfigFileError, read as read_config};
 pub use flags::FLAGS;
 use flags::WITHOUT_EFFECT;
 
+use super::config_file;
 use super::goflags::{Flag, Given, Kind};
 use crate::config::{Durability, LogLevel, NodeConfig, TOPOLOGY_AWARE};
 use crate::node::OptionValue;
@@ -40,7 +39,7 @@ pub fn options(given: &Given) -> BTreeMap<String, OptionValue> {
                 OptionValue::Text(given.text(name)?.to_owned())
             }
             Kind::Texts => OptionValue::Texts(given.texts(name).to_vec()),
-            Kind::Floats => OptionValue::Numbers(given.floats(name)),
+            Kind::Float | Kind::Floats => OptionValue::Numbers(given.floats(name)),
         })
     };
     flags.filter_map(|flag| Some((config_file::key(flag)?, value(flag)?))).collect()
@@ -54,6 +53,7 @@ pub fn configure(given: &Given) -> Result<(NodeConfig, Vec<String>), NsqdFlagErr
     let mut node = NodeConfig::default();
     let nsqd = &mut node.nsqd;
     nsqd.tcp_address = given.text("tcp-address").unwrap_or("0.0.0.0:4150").to_owned();
+    nsqd.nsqlookupd_tcp_addresses = given.texts("lookupd-tcp-address").to_vec();
     let http = given.text("http-address").unwrap_or("0.0.0.0:4151");
     nsqd.http_address = (!http.is_empty()).then(|| http.to_owned());
     nsqd.broadcast_address = given.text("broadcast-address").map(str::to_owned);

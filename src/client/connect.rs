@@ -3,11 +3,12 @@
 //! Every step has a deadline. The host is resolved anew each time, and the files of TLS are read anew, so that what an
 //! operator changes there takes effect by itself.
 
-use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -65,6 +66,12 @@ pub struct ConnectOptions {
     pub msg_timeout: Option<Duration>,
     /// How long deliveries may wait at the nsqd for more of them; its own default if `None`.
     pub output_buffer_timeout: Option<Duration>,
+    /// Bytes of deliveries that may wait there; its own default if `None`.
+    pub output_buffer_size: Option<u32>,
+    /// Percent of the messages that are wanted, 1 to 99; 0 is all.
+    pub sample_rate: u8,
+    /// The address of this machine that connections are made from; any if `None`.
+    pub local_addr: Option<SocketAddr>,
 }
 
 impl Default for ConnectOptions {
@@ -80,6 +87,9 @@ impl Default for ConnectOptions {
             heartbeat: Duration::from_secs(30),
             msg_timeout: None,
             output_buffer_timeout: None,
+            output_buffer_size: None,
+            sample_rate: 0,
+            local_addr: None,
         }
     }
 }
@@ -101,6 +111,10 @@ struct Identify<'a> {
     msg_timeout: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_buffer_timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_buffer_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_rate: Option<u8>,
 }
 
 /// What the nsqd makes of it. An old one answers a bare OK, and has nothing of this.
@@ -147,7 +161,7 @@ fn millis(duration: Duration) -> u64 {
 /// At which step it failed.
 pub async fn connect(address: &str, options: &ConnectOptions) -> Result<Connection, ConnectError> {
     let host = host_of(address).ok_or_else(|| ConnectError::Address(address.to_owned()))?;
-    let dialing = timeout(options.dial_timeout, TcpStream::connect(address));
+    let dialing = timeout(options.dial_timeout, dial(address, options.local_addr));
     let socket = dialing.await.map_err(|_| ConnectError::Timeout("connecting"))??;
     socket.set_nodelay(true)?;
     let mut connection = Connection::new(Stream::new(Wire::Plain(socket)), options.heartbeat);
@@ -171,6 +185,21 @@ pub async fn connect(address: &str, options: &ConnectOptions) -> Result<Connecti
     }
     connection.agreed = agreed;
     Ok(connection)
+}
+
+/// Opens a socket, from an address of this machine if that is asked for.
+async fn dial(address: &str, from: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(address).await };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for to in lookup_host(address).await?.filter(|to| to.is_ipv4() == from.is_ipv4()) {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(from)?;
+        match socket.connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Writes what is to be written, and awaits the answer.
@@ -208,6 +237,8 @@ fn identify(options: &ConnectOptions) -> Vec<u8> {
         deflate_level: level,
         msg_timeout: options.msg_timeout.map(millis),
         output_buffer_timeout: options.output_buffer_timeout.map(millis),
+        output_buffer_size: options.output_buffer_size,
+        sample_rate: Some(options.sample_rate).filter(|rate| *rate > 0),
     };
     // Texts and numbers only: it cannot fail.
     serde_json::to_vec(&identify).unwrap_or_default()

@@ -5,19 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::header::ACCEPT;
-use reqwest::{Client, StatusCode};
-use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use super::http::HttpError;
+use super::lookupd::{LookupdClient, Producer};
 use crate::clock::jittered;
-use crate::tls::{ClientTls, TlsError, trusting_nobody};
+use crate::tls::{ClientTls, TlsError};
 
-/// What NSQ's own HTTP clients say.
-const NSQ: &str = "application/vnd.nsq; version=1.0";
-/// An answer beyond this is none, bytes.
-const ANSWER_MAX: usize = 16 << 20;
 /// Asked for out of turn, nsqlookupds are not asked again before this long.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -53,29 +48,9 @@ pub(super) struct Discovery {
     addresses: Addresses,
     lookup: Lookup,
     interval: Duration,
-    client: Client,
+    client: LookupdClient,
     /// Somebody has lost a connection and would like to know more.
     pub(super) again: Notify,
-}
-
-/// Where an answer puts its producers: old nsqlookupds wrap them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    producers: Vec<Node>,
-    data: Option<Wrapped>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wrapped {
-    producers: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    broadcast_address: String,
-    tcp_port: u16,
 }
 
 impl Discovery {
@@ -90,16 +65,10 @@ impl Discovery {
         timeout: Duration,
         tls: Option<&ClientTls>,
     ) -> Result<Self, TlsError> {
-        let client = Client::builder().no_proxy().http1_only();
-        let client = client.connect_timeout(timeout).timeout(timeout);
         let is_secure = addresses.lookupd.iter().any(|address| address.starts_with("https://"));
-        let config = if is_secure {
-            tls.cloned().unwrap_or_default().load()?.as_ref().clone()
-        } else {
-            trusting_nobody()?
-        };
-        let client = client.use_preconfigured_tls(config);
-        let client = client.build().map_err(|error| TlsError::Setup(error.to_string()))?;
+        let default = ClientTls::default();
+        let tls = is_secure.then(|| tls.unwrap_or(&default));
+        let client = LookupdClient::new(timeout, timeout, tls)?;
         Ok(Self { addresses, lookup, interval, client, again: Notify::new() })
     }
 
@@ -137,62 +106,13 @@ impl Discovery {
         join_all(asking).await
     }
 
-    async fn ask_one(&self, address: &str) -> Result<Vec<String>, String> {
-        let base = if address.contains("://") {
-            address.trim_end_matches('/').to_owned()
-        } else {
-            format!("http://{address}")
+    async fn ask_one(&self, address: &str) -> Result<Vec<String>, HttpError> {
+        let producers = match &self.lookup {
+            Lookup::Topic(topic) => self.client.producers(address, topic).await?,
+            Lookup::Nodes => self.client.nodes(address).await?,
         };
-        let request = match &self.lookup {
-            Lookup::Topic(topic) => {
-                self.client.get(format!("{base}/lookup")).query(&[("topic", topic)])
-            }
-            Lookup::Nodes => self.client.get(format!("{base}/nodes")),
-        };
-        let words = |error: reqwest::Error| said(&error.without_url());
-        let mut answer = request.header(ACCEPT, NSQ).send().await.map_err(words)?;
-        let status = answer.status();
-        if status == StatusCode::NOT_FOUND {
-            // It knows of no such topic.
-            return Ok(Vec::new());
-        }
-        if !status.is_success() {
-            return Err(format!("it answers {status}"));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(words)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_MAX {
-                return Err(format!("its answer has more than {ANSWER_MAX} bytes"));
-            }
-        }
-        read(&body)
+        Ok(producers.iter().map(Producer::tcp_address).collect())
     }
-}
-
-/// An error with what caused it: the outer one says little.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = cause.to_string();
-        source = cause.source();
-    }
-    text
-}
-
-/// The nsqds of an answer.
-fn read(body: &[u8]) -> Result<Vec<String>, String> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| format!("its answer: {error}"))?;
-    let nodes = answer.data.map_or(answer.producers, |wrapped| wrapped.producers);
-    Ok(nodes
-        .into_iter()
-        .map(|node| match node.broadcast_address {
-            host if host.contains(':') => format!("[{host}]:{}", node.tcp_port),
-            host => format!("{host}:{}", node.tcp_port),
-        })
-        .collect())
 }
 
 /// Everything that is named and everything that any nsqlookupd says. If none can be asked what was known stays.
@@ -217,16 +137,6 @@ fn merge(named: Found, known: &Found, said: Vec<Result<Vec<String>, String>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_old_and_new_are_read() {
-        let new = br#"{"channels":["c"],"producers":[{"remote_address":"x:1","hostname":"h","broadcast_address":"a.example","tcp_port":4150,"http_port":4151,"version":"1.3.0"},{"broadcast_address":"::1","tcp_port":1}]}"#;
-        assert_eq!(read(new).unwrap(), ["a.example:4150", "[::1]:1"]);
-        let old = br#"{"status_code":200,"status_txt":"OK","data":{"producers":[{"broadcast_address":"b","tcp_port":2}]}}"#;
-        assert_eq!(read(old).unwrap(), ["b:2"]);
-        assert!(read(b"{}").unwrap().is_empty());
-        assert!(read(br#"{"producers":[{}]}"#).is_err());
-    }
 
     #[test]
     fn what_was_known_stays_while_nobody_can_be_asked() {

@@ -5,6 +5,7 @@
 //! | [`error`] | why there is no connection, and why a publish was refused |
 //! | [`connect`] | a connection's beginning: IDENTIFY, TLS, compression, AUTH |
 //! | [`connection`] | a connection's bytes, both ways at once |
+//! | [`http`], [`lookupd`], [`nsqd_stats`] | what nsqlookupds and nsqds tell over HTTP |
 //! | [`discovery`] | which nsqds there are |
 //! | `pool` | one task for each nsqd, which connects again for ever |
 //! | [`producer`] | pipelined publishes over all of them |
@@ -17,6 +18,9 @@ pub mod connection;
 pub mod consumer;
 pub mod discovery;
 pub mod error;
+pub mod http;
+pub mod lookupd;
+pub mod nsqd_stats;
 mod pool;
 pub mod producer;
 pub mod share;

@@ -13,6 +13,7 @@ use super::units::{show_duration, show_size};
 pub(super) mod brokers;
 pub(super) mod declare;
 pub(super) mod endpoints;
+pub(super) mod lookupd;
 pub(super) mod node;
 pub(super) mod nsqd;
 pub(super) mod registry;

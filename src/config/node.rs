@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lookupd::LookupdConfig;
 use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::store::options::StoreRow;
@@ -10,6 +11,7 @@ use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
 use crate::registry::EtcdOptions;
 use crate::telemetry::statsd;
+use crate::tls::ClientTls;
 
 /// The experiment that prefers consumers nearby, as nsqd calls it.
 pub const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
@@ -21,6 +23,8 @@ pub struct NodeConfig {
     pub nsqd: NsqdConfig,
     /// The brokers that routes may name, in the file's order.
     pub brokers: Vec<BrokerOptions>,
+    /// A nsqlookupd in the same process, if there is one.
+    pub lookupd: Option<LookupdConfig>,
     /// Logging.
     pub log: LogConfig,
     /// What is asked of topics and channels by the patterns of their names.
@@ -43,6 +47,7 @@ impl Default for NodeConfig {
         Self {
             nsqd: NsqdConfig::default(),
             brokers: Vec::new(),
+            lookupd: None,
             log: LogConfig::default(),
             topics: Vec::new(),
             stores: Vec::new(),
@@ -115,6 +120,10 @@ pub struct NsqdConfig {
     pub http_client_connect_timeout: Duration,
     /// For the whole answer of one.
     pub http_client_request_timeout: Duration,
+    /// The nsqlookupds that the node announces itself to, `host:port`, with `tls://` before it for TLS.
+    pub nsqlookupd_tcp_addresses: Vec<String>,
+    /// How those in TLS are spoken to.
+    pub nsqlookupd_tls: ClientTls,
     /// Whether clients may have Deflate.
     pub deflate: bool,
     /// The highest level of it, 1 to 9.
@@ -173,6 +182,8 @@ impl Default for NsqdConfig {
             auth: AuthConfig::default(),
             http_client_connect_timeout: Duration::from_secs(2),
             http_client_request_timeout: Duration::from_secs(5),
+            nsqlookupd_tcp_addresses: Vec::new(),
+            nsqlookupd_tls: ClientTls::default(),
             deflate: true,
             max_deflate_level: 6,
             snappy: true,
@@ -214,6 +225,21 @@ pub enum LogLevel {
     Error,
     /// nsqd's most quiet level; shows the same as `Error`.
     Fatal,
+}
+
+impl LogLevel {
+    /// The level as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
 }
 
 /// How a log line looks.

@@ -10,8 +10,8 @@ use super::brokers_file::brokers;
 use super::error::{Report, Spot};
 use super::keys::node::{LOG, ROOT};
 use super::keys::nsqd::NSQD;
-use super::node::TOPOLOGY_AWARE;
-use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig};
+use super::lookupd_file;
+use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 use super::registry_file;
 use super::section::{Field, Section};
 use super::secure_file;
@@ -39,6 +39,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     if let Some(field) = section.get("nsqd") {
         nsqd(&field, base, &mut file.node.nsqd, report);
     }
+    file.node.lookupd = section.get("lookupd").and_then(|f| lookupd_file::daemon(&f, base, report));
     if let Some(field) = section.get("brokers") {
         file.node.brokers = brokers(&field, base, report);
     }
@@ -109,6 +110,7 @@ fn nsqd(field: &Field<'_>, base: &Path, config: &mut NsqdConfig, report: &mut Re
     );
     secure_file::read(&section, base, config, report);
     nsqd_leveret(&section, config, report);
+    lookupd_file::announce(&section, config, report);
     figures::read(&section, config, report);
     nsqd_rules(&section, config, report);
 }

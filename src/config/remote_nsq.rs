@@ -149,7 +149,7 @@ fn connect_options(section: &Section<'_>, report: &mut Report) -> Option<Connect
     Some(connect)
 }
 
-fn tls(field: &Field<'_>, report: &mut Report) -> Option<ClientTls> {
+pub(super) fn tls(field: &Field<'_>, report: &mut Report) -> Option<ClientTls> {
     let section = Section::open(field, NSQ_TLS, report)?;
     let folder = section.spot.folder();
     let mut file = |key| {

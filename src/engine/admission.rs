@@ -111,7 +111,7 @@ impl Topic {
             return Ok(());
         }
         let load = load();
-        let why = if feed.paused || feed.channels.is_empty() {
+        let why = if feed.holds() {
             let bounds = &self.policy.bounds;
             let is_strict = bounds.has_size() && bounds.on_full == OnFull::Reject;
             let why = is_strict.then(|| too_much(bounds, feed.own_load(), load)).flatten();

@@ -39,6 +39,8 @@ pub(super) struct Feed {
     /// Sorted by name.
     pub(super) channels: Vec<Arc<Channel>>,
     pub(super) paused: bool,
+    /// Its first channels are not all there yet, see [`precreation`](super::precreation).
+    pub(super) withheld: bool,
     pub(super) exiting: bool,
     pub(super) ingress: Option<Arc<dyn Ingress>>,
     /// Where it is written down what must outlast the process; nothing for an ephemeral topic or a node without a disk.
@@ -72,6 +74,7 @@ impl Feed {
             held: Vec::new(),
             channels: Vec::new(),
             paused: false,
+            withheld: false,
             exiting: false,
             ingress: None,
             journal,
@@ -216,10 +219,15 @@ impl Feed {
         mark
     }
 
+    /// Whether nothing is handed on to the channels now.
+    pub(super) const fn holds(&self) -> bool {
+        self.paused || self.withheld || self.channels.is_empty()
+    }
+
     /// Hands on what may be handed on. `bound` is what an ephemeral channel may have queued.
     pub(super) fn release(&mut self, bound: u64, now: Instant) {
         let range = self.released..self.log.next();
-        if self.paused || self.channels.is_empty() || range.is_empty() {
+        if self.holds() || range.is_empty() {
             return;
         }
         self.released_total += self.log.count(&range);

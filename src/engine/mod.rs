@@ -22,6 +22,7 @@ mod log;
 mod metadata;
 mod moving;
 pub mod policy;
+mod precreation;
 mod recovery;
 mod retention;
 mod store;
@@ -56,6 +57,8 @@ use journal::Level;
 pub use journal::{Journal, Mark, Outcome, Trouble};
 pub use moving::Moved;
 use policy::{Durability, Policies};
+pub use precreation::KnownChannels;
+use precreation::Precreation;
 pub use retention::Replay;
 pub use store::{Applying, Store};
 pub use ticket::{Accepted, PublishError, Signal, Ticket};
@@ -109,6 +112,8 @@ struct Shared {
     burials: Burials,
     drain: Drain,
     changes: watch::Sender<u64>,
+    listing: watch::Sender<u64>,
+    precreation: Precreation,
     journal: Option<Arc<Journal>>,
     elsewhere: store::Elsewhere,
 }
@@ -161,6 +166,8 @@ impl Engine {
             burials: Burials::default(),
             drain: Drain::default(),
             changes: watch::Sender::new(0),
+            listing: watch::Sender::new(0),
+            precreation: Precreation::default(),
             journal,
             elsewhere: store::Elsewhere::default(),
         });
@@ -214,6 +221,12 @@ impl Engine {
         self.shared.changes.subscribe()
     }
 
+    /// Changes whenever a topic or channel, ephemeral ones included, came or went, and sometimes when none did.
+    #[must_use]
+    pub fn listing(&self) -> watch::Receiver<u64> {
+        self.shared.listing.subscribe()
+    }
+
     /// The topic of this name, if there is one.
     #[must_use]
     pub fn find_topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -237,11 +250,16 @@ impl Engine {
         }
         let name: Arc<str> = name.into();
         let topic = self.make(Arc::clone(&name), 0);
+        let known = self.shared.precreation.who();
+        topic.write().withheld = known.is_some();
         let routed = self.routed.read().get(&name).cloned();
         topic.set_ingress(routed.or_else(|| self.shared.elsewhere.take(&name)));
         topics.by_name.insert(name, Arc::clone(&topic));
         drop(topics);
         self.shared.changed(topic.name(), topic.is_ephemeral());
+        if let Some(known) = known {
+            known.made(Arc::clone(&topic));
+        }
         Ok(topic)
     }
 

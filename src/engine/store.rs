@@ -81,6 +81,7 @@ impl Shared {
         if !is_ephemeral {
             self.changes.send_modify(|count| *count += 1);
         }
+        self.listing.send_modify(|count| *count += 1);
         self.elsewhere.changed(topic);
     }
 }

@@ -136,7 +136,7 @@ impl Topic {
         let room = if self.ephemeral { self.room(&feed) } else { usize::MAX };
         let mark = feed.append(&self.name, bodies.take(room), timestamp, level);
         let now = clock::now();
-        feed.release(self.shared.bound(), now);
+        feed.release(self.bound(), now);
         self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(messages, bytes);
@@ -161,7 +161,7 @@ impl Topic {
 
     /// What still fits into an ephemeral topic.
     fn room(&self, feed: &Feed) -> usize {
-        let room = self.shared.bound().saturating_sub(feed.unreleased());
+        let room = self.bound().saturating_sub(feed.unreleased());
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
@@ -198,7 +198,7 @@ impl Topic {
             feed.append_deferred(&self.name, body, timestamp, delay, level)
         };
         let now = clock::now();
-        feed.release(self.shared.bound(), now);
+        feed.release(self.bound(), now);
         self.keep_within_bounds(&mut feed, now);
         drop(feed);
         self.count(1, body.len() as u64);
@@ -321,7 +321,7 @@ impl Topic {
         });
         feed.channels.insert(at, Arc::clone(&channel));
         feed.note_channel(&channel, from);
-        feed.release(self.shared.bound(), clock::now());
+        feed.release(self.bound(), clock::now());
         drop(feed);
         self.shared.changed(&self.name, self.ephemeral || channel.is_ephemeral());
         Ok(channel)
@@ -369,7 +369,7 @@ impl Topic {
         if let Some(entry) = &feed.journal {
             entry.note_soon(|out, id| out.topic_paused(id, paused, clock::unix_nanos()));
         }
-        feed.release(self.shared.bound(), clock::now());
+        feed.release(self.bound(), clock::now());
         drop(feed);
         self.wake();
         self.shared.changed(&self.name, self.ephemeral);
@@ -406,6 +406,11 @@ impl Topic {
     /// The node id at its place in a message id.
     pub(super) fn node(&self) -> u64 {
         self.shared.node
+    }
+
+    /// What an ephemeral channel of it may have queued.
+    pub(super) fn bound(&self) -> u64 {
+        self.shared.bound()
     }
 
     pub(super) fn set_alarm(&self, at: Instant) {

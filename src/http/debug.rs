@@ -13,6 +13,7 @@ use axum::response::Response;
 use super::query::Query;
 use super::reply::{self, Refusal};
 use super::{Context, VERSION};
+use crate::engine::Engine;
 use crate::telemetry::process::ProcessUsage;
 
 /// The pages below `/debug/pprof/`.
@@ -42,8 +43,8 @@ const PROFILES: [(&str, &str); 7] = [
     ("threadcreate", "how many threads there are"),
 ];
 
-/// GET (and POST) `/debug/pprof/...`.
-pub(super) fn profile(context: &Context, profile: Profile, raw: &str) -> Response {
+/// GET (and POST) `/debug/pprof/...`, of a process that has an `engine` or none.
+pub(super) fn profile(engine: Option<&Engine>, profile: Profile, raw: &str) -> Response {
     let has_text = Query::parse(raw).is_ok_and(|query| {
         query
             .get("debug")
@@ -62,7 +63,7 @@ pub(super) fn profile(context: &Context, profile: Profile, raw: &str) -> Respons
         Profile::Heap | Profile::Goroutine | Profile::ThreadCreate if !has_text => {
             missing("there is no profile in this format: add ?debug=1 for a text about the process")
         }
-        Profile::Heap => reply::bare(StatusCode::OK, TEXT, heap(context)),
+        Profile::Heap => reply::bare(StatusCode::OK, TEXT, heap(engine)),
         Profile::Goroutine => reply::bare(StatusCode::OK, TEXT, tasks()),
         Profile::ThreadCreate => reply::bare(StatusCode::OK, TEXT, threads()),
     }
@@ -92,14 +93,14 @@ fn cmdline() -> String {
     arguments.collect::<Vec<_>>().join("\0")
 }
 
-fn heap(context: &Context) -> String {
+fn heap(engine: Option<&Engine>) -> String {
     let usage = ProcessUsage::read().unwrap_or_default();
     let mut text = format!(
         "# Memory of the process in bytes, and what its messages take of it.\n\
          resident {}\nheap_and_stacks {}\n",
         usage.resident_bytes, usage.anonymous_bytes
     );
-    for topic in context.engine.topics() {
+    for topic in engine.into_iter().flat_map(Engine::topics) {
         writeln!(text, "topic {} {}", topic.name(), topic.memory()).unwrap_or_default();
     }
     text

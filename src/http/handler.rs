@@ -1,25 +1,20 @@
-//! One request from its head to its answer.
+//! What a node answers to a request.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 
 use super::body::Incoming;
 use super::entrance::Remote;
-use super::gotime::duration;
-use super::query::{Query, decode};
+use super::exchange::{Exchange, Logged, caught, plain};
+use super::query::Query;
 use super::reply::{self, Refusal, Reply};
-use super::router::{Endpoint, Resolved, resolve};
+use super::router::{Endpoint, NODE};
 use super::{
     Context, debug, drain, health, info, options, peek, publish, route_control, routes, stats,
     topics,
 };
-use crate::clock;
 
 /// What is served at an entrance.
 #[derive(Clone)]
@@ -35,68 +30,35 @@ pub(super) async fn handle(
     ConnectInfo(Remote(remote)): ConnectInfo<Remote>,
     request: Request,
 ) -> Response {
-    let start = clock::now();
-    let (head, body) = request.into_parts();
-    let mut body = Incoming::new(&head.headers, body);
-    let (response, is_logged) = match refused_for {
-        Some(https_port) => (reply::tls_required(https_port), false),
-        None => answer(&context, &head.method, &head.uri, &mut body).await,
+    let mut exchange = Exchange::begin(remote, request);
+    let (response, logged) = match refused_for {
+        Some(https_port) => (reply::tls_required(https_port), Logged::No),
+        None => answer(&context, &mut exchange).await,
     };
-    body.drain().await;
-    if is_logged {
-        let elapsed = duration(clock::since(start));
-        let status = response.status().as_u16();
-        let (method, uri) = (&head.method, &head.uri);
-        if is_polled(uri.path()) {
-            tracing::debug!("{status} {method} {uri} ({remote}) {elapsed}");
-        } else {
-            tracing::info!("{status} {method} {uri} ({remote}) {elapsed}");
-        }
-    }
-    response
+    exchange.end(response, logged).await
 }
 
 /// The answer, and whether it is worth a line in the log.
-async fn answer(
-    context: &Context,
-    method: &Method,
-    uri: &Uri,
-    body: &mut Incoming,
-) -> (Response, bool) {
-    let Some(path) = decode(uri.path(), false) else {
-        let refusal = Refusal::new(StatusCode::BAD_REQUEST, "400 Bad Request");
-        return (reply::plain(Err(refusal)), false);
+async fn answer(context: &Context, exchange: &mut Exchange) -> (Response, Logged) {
+    let (endpoint, path) = match exchange.endpoint(NODE) {
+        Ok(endpoint) => endpoint,
+        Err((response, logged)) => return (*response, logged),
     };
-    let endpoint = match resolve(method.as_str(), &path) {
-        Resolved::Endpoint(endpoint) => endpoint,
-        Resolved::Elsewhere(path) => {
-            let is_get = method == Method::GET;
-            return (reply::redirect(is_get, &path, uri.query()), false);
-        }
-        Resolved::Options(allowed) => return (reply::options(&allowed), false),
-        Resolved::WrongMethod(allowed) => return (reply::wrong_method(&allowed), true),
-        Resolved::Unknown => {
-            let refusal = Refusal::missing("NOT_FOUND");
-            return (reply::envelope(Err(refusal)), true);
-        }
-    };
-    let raw = uri.query().unwrap_or_default();
+    let raw = exchange.uri.query().unwrap_or_default();
     if let Endpoint::Profile(profile) = endpoint {
-        return (debug::profile(context, profile, raw), false);
+        return (debug::profile(Some(&context.engine), profile, raw), Logged::No);
     }
-    let result = caught(run(context, endpoint, &path, raw, body)).await;
-    match endpoint {
-        Endpoint::Ping | Endpoint::SetBlockRate | Endpoint::FreeMemory => (plain(result), true),
-        Endpoint::Publish | Endpoint::PublishMany => (reply::envelope(result), false),
-        _ => (reply::envelope(result), true),
-    }
-}
-
-fn plain(result: Result<Reply, Refusal>) -> Response {
-    reply::plain(result.map(|reply| match reply {
-        Reply::Text(text) => text,
-        _ => String::new(),
-    }))
+    let logged = match endpoint {
+        Endpoint::Publish | Endpoint::PublishMany => Logged::No,
+        _ if is_polled(exchange.uri.path()) => Logged::Quietly,
+        _ => Logged::Yes,
+    };
+    let result = caught(run(context, endpoint, &path, raw, &mut exchange.body)).await;
+    let response = match endpoint {
+        Endpoint::Ping | Endpoint::SetBlockRate | Endpoint::FreeMemory => plain(result),
+        _ => reply::envelope(result),
+    };
+    (response, logged)
 }
 
 async fn run(
@@ -150,33 +112,8 @@ async fn run(
     }
 }
 
-/// Polls `endpoint`; a panic in it is 500 `INTERNAL_ERROR`, as a panic in nsqd's handlers is.
-async fn caught(endpoint: impl Future<Output = Result<Reply, Refusal>>) -> Result<Reply, Refusal> {
-    let mut endpoint = pin!(endpoint);
-    std::future::poll_fn(move |context| {
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| endpoint.as_mut().poll(context)));
-        // The panic itself was reported by the panic hook.
-        polled.unwrap_or_else(|_| Poll::Ready(Err(Refusal::internal())))
-    })
-    .await
-}
-
 /// Paths of ours that somebody asks every few seconds; nsqd's own are logged as nsqd does it.
 fn is_polled(path: &str) -> bool {
     matches!(path, "/metrics" | "/v1/routes" | "/v1/registry" | "/v1/drain")
         || path.starts_with("/health/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_ends_the_request_only() {
-        let broken = async {
-            tokio::task::yield_now().await;
-            panic!("on purpose");
-        };
-        assert_eq!(caught(broken).await, Err(Refusal::internal()));
-    }
 }

@@ -12,10 +12,12 @@ mod body;
 mod debug;
 mod drain;
 mod entrance;
+mod exchange;
 mod gotime;
 mod handler;
 mod health;
 mod info;
+pub mod lookupd;
 mod options;
 mod peek;
 mod publish;
@@ -36,7 +38,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::handler::Handler as _;
+use axum::handler::{Handler, HandlerService};
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
@@ -238,7 +240,21 @@ pub async fn serve(
 ) -> io::Result<()> {
     let entrance = entrance.into();
     let front = Front { context, refused_for: entrance.refused_for };
-    let service = handler::handle.with_state(front).into_make_service_with_connect_info::<Remote>();
+    serve_at(entrance, handler::handle.with_state(front), shutdown).await
+}
+
+/// Serves whatever `handler` answers.
+async fn serve_at<H, T, S>(
+    entrance: Entrance,
+    handler: HandlerService<H, T, S>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    let service = handler.into_make_service_with_connect_info::<Remote>();
     let (stopping, stopped) = oneshot::channel::<()>();
     let serving = axum::serve(Door(entrance), service).with_graceful_shutdown(async move {
         shutdown.await;

@@ -1,4 +1,4 @@
-//! Which endpoint a method and a path mean, and what nsqd says to those that mean none.
+//! Which endpoint a method and a path mean, and what NSQ's daemons say to those that mean none.
 //!
 //! nsqd repairs a path only towards one that its method has, and knows a path by any method before it says "wrong method".
 //! A segment that begins with `:` stands for any one.
@@ -47,12 +47,16 @@ pub(super) enum Endpoint {
     Ready,
 }
 
-const GET: &str = "GET";
-const POST: &str = "POST";
+pub(super) const GET: &str = "GET";
+pub(super) const POST: &str = "POST";
 const PUT: &str = "PUT";
 const DELETE: &str = "DELETE";
 
-const TABLE: &[(&str, &str, Endpoint)] = &[
+/// What is served: a method, a path, and what they mean.
+pub(super) type Table<E> = [(&'static str, &'static str, E)];
+
+/// A node's.
+pub(super) const NODE: &Table<Endpoint> = &[
     (GET, "/ping", Endpoint::Ping),
     (GET, "/info", Endpoint::Info),
     (GET, "/stats", Endpoint::Stats),
@@ -104,8 +108,8 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
 
 /// What a method and a path mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Resolved {
-    Endpoint(Endpoint),
+pub(super) enum Resolved<E> {
+    Endpoint(E),
     /// The path that was meant.
     Elsewhere(String),
     /// OPTIONS of a path that there is, and the methods that it has.
@@ -115,9 +119,9 @@ pub(super) enum Resolved {
     Unknown,
 }
 
-/// What `method` and the decoded `path` mean.
-pub(super) fn resolve(method: &str, path: &str) -> Resolved {
-    let same_method = || TABLE.iter().filter(|(other, _, _)| *other == method);
+/// What `method` and the decoded `path` mean by `table`.
+pub(super) fn resolve<E: Copy>(table: &Table<E>, method: &str, path: &str) -> Resolved<E> {
+    let same_method = || table.iter().filter(|(other, _, _)| *other == method);
     if let Some((_, _, endpoint)) = same_method().find(|(_, known, _)| is_at(known, path)) {
         return Resolved::Endpoint(*endpoint);
     }
@@ -125,7 +129,7 @@ pub(super) fn resolve(method: &str, path: &str) -> Resolved {
     if let Some(known) = same_method().find_map(|(_, known, _)| spelled(known, &meant)) {
         return Resolved::Elsewhere(known);
     }
-    let allowed = allowed(path);
+    let allowed = allowed(table, path);
     match (method, allowed.is_empty()) {
         (_, true) => Resolved::Unknown,
         ("OPTIONS", false) => Resolved::Options(allowed),
@@ -163,8 +167,8 @@ fn spelled(known: &str, meant: &str) -> Option<String> {
 }
 
 /// The methods of `path`, OPTIONS among them, sorted; empty for an unknown path. For `*`, those of the whole server.
-fn allowed(path: &str) -> String {
-    let on_path = TABLE.iter().filter(|(_, known, _)| path == "*" || is_at(known, path));
+fn allowed<E>(table: &Table<E>, path: &str) -> String {
+    let on_path = table.iter().filter(|(_, known, _)| path == "*" || is_at(known, path));
     let mut methods: Vec<&str> = on_path.map(|(method, _, _)| *method).collect();
     if methods.is_empty() {
         return String::new();
@@ -192,9 +196,13 @@ fn clean(path: &str) -> String {
 mod tests {
     use super::*;
 
+    fn resolve(method: &str, path: &str) -> Resolved<Endpoint> {
+        super::resolve(NODE, method, path)
+    }
+
     #[test]
     fn each_path_has_its_endpoint() {
-        for (method, path, endpoint) in TABLE {
+        for (method, path, endpoint) in NODE {
             let path = path.replace(":option", "any").replace(":name", "any");
             assert_eq!(resolve(method, &path), Resolved::Endpoint(*endpoint));
         }

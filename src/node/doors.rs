@@ -54,7 +54,8 @@ impl Doors {
     }
 }
 
-async fn listen(address: &str, option: &'static str) -> Result<Listener, NodeError> {
+/// Listens at `address`, which `option` gives.
+pub(super) async fn listen(address: &str, option: &'static str) -> Result<Listener, NodeError> {
     Listener::bind(&Address::parse(address)).await.map_err(|source| NodeError::Listen {
         address: address.to_owned(),
         option,

@@ -12,9 +12,6 @@ use crate::engine::policy::Durability;
 use crate::http::OptionValue::{self, Bool, Int, Numbers, Text, Texts};
 use crate::telemetry::statsd;
 
-/// nsqd's name of the list of nsqlookupds, which can be changed while the node runs.
-const LOOKUPD: &str = "nsqlookupd_tcp_addresses";
-
 /// What only the machine says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resolved {
@@ -32,14 +29,6 @@ impl Resolved {
     /// What stands before each name of statsd.
     pub(super) fn statsd_prefix(&self, nsqd: &NsqdConfig) -> String {
         statsd::full_prefix(&nsqd.statsd.prefix, &self.broadcast_address, self.http_port)
-    }
-}
-
-/// The nsqlookupds that the node starts with.
-pub(super) fn lookupds(plan: &Plan) -> Vec<String> {
-    match plan.given.get(LOOKUPD) {
-        Some(Texts(addresses)) => addresses.clone(),
-        _ => Vec::new(),
     }
 }
 

@@ -33,7 +33,8 @@ def nsq_arguments():
     connection(publish)
 
     consume = verbs.add_parser("consume", help="consume until COUNT messages are finished")
-    consume.add_argument("--tcp", required=True)
+    consume.add_argument("--tcp", default="", help="an nsqd; or else --lookupd")
+    consume.add_argument("--lookupd", default="", help="HOST:PORT of a nsqlookupd's HTTP")
     consume.add_argument("--topic", required=True)
     consume.add_argument("--channel", required=True)
     consume.add_argument("--count", type=int, default=1)

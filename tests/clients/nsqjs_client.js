@@ -17,7 +17,7 @@ const fail = (text) => finish(1, 'error', { text: String(text) })
 function parse(words) {
   const given = {
     count: 1, prefix: 'm', batch: 1, defer: 0, 'max-in-flight': 10, requeue: 0,
-    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60, format: '%s', distinct: 0, options: '{}',
+    'requeue-delay': 0, silent: 0, touch: 0, 'msg-timeout': 0, seconds: 60, format: '%s', distinct: 0, options: '{}', tcp: '', lookupd: '',
   }
   for (let at = 1; at < words.length; at += 2) {
     const name = words[at].replace(/^--/, '')
@@ -52,7 +52,9 @@ function publish(given) {
 
 function consume(given) {
   const options = {
-    nsqdTCPAddresses: [`${given.host}:${given.port}`],
+    ...(given.lookupd
+      ? { lookupdHTTPAddresses: [given.lookupd] }
+      : { nsqdTCPAddresses: [`${given.host}:${given.port}`] }),
     maxInFlight: given['max-in-flight'],
     ...given.options,
   }

@@ -37,9 +37,10 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
         &["protocol", "engine", "limit", "names", "clock", "metrics", "task", "stream", "tls"],
     ),
     ("bridge", &["engine", "client", "limit", "names", "clock", "metrics", "task", "tls"]),
-    ("lookup", &["protocol", "names", "clock", "metrics", "task"]),
-    // The node's side of nsqlookupd hears of new topics and channels.
-    ("lookup::peer", &["engine"]),
+    // Its ports are opened and secured as a node's are.
+    ("lookup", &["server", "names", "clock", "metrics", "task"]),
+    // The node's side of nsqlookupd hears of new topics and channels, and asks over HTTP.
+    ("lookup::announce", &["engine", "client", "tls"]),
     ("registry", &["bridge::route", "names", "clock", "metrics", "task"]),
     (
         "http",
@@ -103,6 +104,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "metrics",
             "task",
+            "tls",
         ],
     ),
     // It wires: all that a node is made of.
@@ -173,14 +175,8 @@ pub(crate) const ONLY: &[Only] = &[
     },
     Only {
         paths: &["axum"],
-        within: &[
-            "src/http/",
-            "src/http.rs",
-            "src/admin/",
-            "src/admin.rs",
-            "src/lookup/daemon/http.rs",
-        ],
-        why: "HTTP is served by http, admin and the lookup daemon alone",
+        within: &["src/http/", "src/http.rs", "src/admin/", "src/admin.rs"],
+        why: "HTTP is served by http and admin alone",
     },
     Only {
         paths: &["governor"],

@@ -48,6 +48,19 @@ impl Library {
         self.run(&what, options)
     }
 
+    /// As [`Library::consume`], from the nsqds that the nsqlookupd at `http` tells of; not for gnsq.
+    pub(crate) fn find(
+        self,
+        http: SocketAddr,
+        topic: &str,
+        channel: &str,
+        options: &[&str],
+    ) -> Driver {
+        let http = http.to_string();
+        let what = ["consume", "--lookupd", &http, "--topic", topic, "--channel", channel];
+        self.run(&what, options)
+    }
+
     /// This library, or another one where its producer does not get over an upgrade or AUTH: gnsq 1.0's takes the first
     /// answer that it does not know of for that to a message.
     pub(crate) fn that_publishes_upgraded(self) -> Self {

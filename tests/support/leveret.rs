@@ -144,6 +144,11 @@ impl Leveret {
         Self::plan(binary())
     }
 
+    /// Another program, with only the arguments that the test adds.
+    pub(crate) fn program(program: PathBuf) -> Plan {
+        Self::plan(program)
+    }
+
     /// The binary under another name, by way of a link in the scratch folder, with only the arguments that the test adds.
     pub(crate) fn named(name: &str) -> Plan {
         let mut plan = Self::plan(PathBuf::new());

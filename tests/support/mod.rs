@@ -25,6 +25,7 @@ pub(crate) mod etcd;
 pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod leveret;
+pub(crate) mod lookupd;
 pub(crate) mod nsq;
 pub(crate) mod nsqds;
 pub(crate) mod proxy;
@@ -33,6 +34,7 @@ pub(crate) mod secure;
 pub(crate) mod site;
 pub(crate) mod stats;
 pub(crate) mod traffic;
+pub(crate) mod utility;
 pub(crate) mod wait;
 
 use std::fs;

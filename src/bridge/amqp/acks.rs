@@ -69,9 +69,9 @@ impl Acks {
         self.first + before as u64
     }
 
-    /// Whether there is anything to ack.
-    pub(super) const fn is_due(&self) -> bool {
-        self.settled > 0
+    /// How many are settled and not acked.
+    pub(super) const fn settled(&self) -> usize {
+        self.settled
     }
 
     /// The acks to send now. With `all`, nothing settled is left for the next round.
@@ -123,9 +123,9 @@ mod tests {
         }
         assert!(!acks.settle(1) && !acks.settle(9));
         assert_eq!(acks.take(false), [ack(2, true)]);
-        assert!(acks.is_due());
+        assert_eq!(acks.settled(), 2);
         assert_eq!(acks.take(false), [ack(4, false), ack(5, false)]);
-        assert!(!acks.is_due());
+        assert_eq!(acks.settled(), 0);
         assert!(acks.settle(3));
         assert_eq!(acks.take(false), [ack(3, true)]);
         assert_eq!(acks.open(), 1);
@@ -165,7 +165,7 @@ mod tests {
                 }
             }
             acks.take(true);
-            prop_assert!(!acks.is_due());
+            prop_assert_eq!(acks.settled(), 0);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! can no longer be settled. Closing the channel is therefore also the way in which everything is given back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -13,7 +13,7 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::acks::Acks;
 use super::arrival::Arrival;
@@ -23,15 +23,17 @@ use super::{errors, topology};
 use crate::bridge::phase::{self, Phase};
 use crate::bridge::route::{AmqpSource, StreamOffset};
 use crate::bridge::status::Status;
-use crate::clock::{self, jittered};
+use crate::clock::{self, Instant, jittered};
 use crate::engine::Origin;
 
 /// How many deliveries are taken in one go.
 const BURST: usize = 512;
 /// A queue that has sent nothing for this long, while nothing was acked, has nothing on its way.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long settled deliveries are gathered before they are acked.
-const ACK_DELAY: Duration = Duration::from_millis(1);
+/// How long settled deliveries are gathered before they are acked: each ack has the broker look anew what it may send.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+/// The part of the prefetch that is acked at once: the broker is not to run out of what it may send.
+const ACK_SHARE: u16 = 8;
 
 /// Takes what arrives, and says when it may.
 pub(in crate::bridge) trait Arrivals: Send + Sync {
@@ -69,6 +71,8 @@ pub(in crate::bridge) enum Progress {
 struct Open {
     generation: u64,
     acks: Acks,
+    /// When the first of those was settled that are not acked.
+    settled_since: Option<Instant>,
     positions: Positions,
 }
 
@@ -79,6 +83,8 @@ pub(in crate::bridge) struct Settlements {
     due: Notify,
     /// Counts openings of the channel.
     generation: AtomicU64,
+    /// So many settled deliveries are acked at once.
+    enough: AtomicUsize,
 }
 
 impl Settlements {
@@ -89,6 +95,9 @@ impl Settlements {
         let generation = open.generation;
         let current = origins.iter().filter(|origin| origin.generation == generation);
         let settled = current.filter(|origin| open.acks.settle(origin.tag)).count();
+        if settled > 0 {
+            open.settled_since.get_or_insert_with(clock::now);
+        }
         drop(open);
         if settled > 0 {
             self.due.notify_one();
@@ -192,6 +201,7 @@ impl<A: Arrivals> Consuming<A> {
             return Ok(None);
         }
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        self.settlements.enough.store((prefetch / ACK_SHARE).into(), Ordering::Relaxed);
         let tag = self.from.consumer_tag.as_deref().unwrap_or_default();
         let consuming = channel.basic_consume(
             self.from.queue.as_str().into(),
@@ -370,7 +380,13 @@ impl<A: Arrivals> Consuming<A> {
 
     /// Sends what is to be acked. Written, not answered: a wrong ack would close the channel.
     async fn ack(&self, channel: &Channel, all: bool) -> lapin::Result<()> {
-        let acks = self.settlements.open.lock().acks.take(all);
+        let acks = {
+            let mut open = self.settlements.open.lock();
+            let acks = open.acks.take(all);
+            // What waits for the next round waits from now on.
+            open.settled_since = (open.acks.settled() > 0).then(clock::now);
+            acks
+        };
         for ack in acks {
             let options = BasicAckOptions { multiple: ack.multiple };
             match timeout(self.link.broker().heartbeat * 2, channel.basic_ack(ack.tag, options))
@@ -403,13 +419,21 @@ async fn delivery_of(consumer: &mut Option<Consumer>) -> Option<lapin::Result<De
     }
 }
 
-/// Waits until something is to be acked, and then a little for more.
+/// Waits until there is enough to be acked, or something has waited for it long enough. Whoever waits may be interrupted
+/// by deliveries again and again, so the time counts from when it was settled.
 async fn ack_due(settlements: &Settlements) {
     loop {
-        if settlements.open.lock().acks.is_due() {
-            sleep(ACK_DELAY).await;
-            return;
+        let (settled, since) = {
+            let open = settlements.open.lock();
+            (open.acks.settled(), open.settled_since)
+        };
+        let Some(since) = since else {
+            settlements.due.notified().await;
+            continue;
+        };
+        if settled < settlements.enough.load(Ordering::Relaxed) {
+            sleep_until(since + ACK_DELAY).await;
         }
-        settlements.due.notified().await;
+        return;
     }
 }

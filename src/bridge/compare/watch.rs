@@ -170,6 +170,7 @@ async fn begin(place: &Place, options: &Options) -> Result<Reading, CompareError
                 addresses: addresses.clone(),
                 max_in_flight: IN_FLIGHT,
                 lookupd_interval: Duration::from_secs(5),
+                min_backoff: Duration::ZERO,
                 max_backoff: Duration::ZERO,
                 connect: ConnectOptions::default(),
             };

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -85,6 +86,7 @@ impl RemoteSource {
             addresses: from.nsq.addresses.clone(),
             max_in_flight: from.max_in_flight,
             lookupd_interval: from.nsq.lookupd_interval,
+            min_backoff: Duration::from_secs(1),
             max_backoff: from.max_backoff,
             connect: from.nsq.connect.clone(),
         };

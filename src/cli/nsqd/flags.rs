@@ -1,10 +1,6 @@
 //! The table of nsqd's flags: what may be given, and what `--help` and the config file make of it.
 
-use super::super::goflags::{Flag, Kind};
-
-const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, default, help }
-}
+use super::super::goflags::{Flag, Kind, flag};
 
 /// The versions that `--tls-min-version` takes; nothing is the default.
 const TLS_VERSIONS: &[&str] = &["", "tls1.0", "tls1.1", "tls1.2", "tls1.3"];
@@ -263,7 +259,6 @@ pub const FLAGS: &[Flag] = &[
 
 /// Flags that nsqd has and that do nothing here, and why: they are accepted, and named once at start.
 pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("lookupd-tcp-address", "nodes do not announce themselves yet"),
     ("max-bytes-per-file", "the log has files of its own"),
     ("queue-scan-selection-count", "timeouts are on time without a scan"),
     ("queue-scan-worker-pool-max", "timeouts are on time without a scan"),

@@ -15,6 +15,8 @@ pub(super) fn configure(given: &Given, nsqd: &mut NsqdConfig) -> Result<(), Nsqd
     let https = given.text("https-address").unwrap_or("0.0.0.0:4152");
     nsqd.https_address = (!https.is_empty()).then(|| https.to_owned());
     tls(given, &mut nsqd.tls);
+    // Who stands for clients stands for servers too, as it does for auth servers.
+    nsqd.nsqlookupd_tls.ca = nsqd.tls.root_ca_file.clone();
     auth(given, nsqd)?;
     for (name, place) in [("deflate", &mut nsqd.deflate), ("snappy", &mut nsqd.snappy)] {
         *place = given.bool(name).unwrap_or(*place);

@@ -40,6 +40,8 @@ pub struct ConsumerOptions {
     pub max_in_flight: u32,
     /// Between two questions to nsqlookupds.
     pub lookupd_interval: Duration,
+    /// The first backoff after a failure, which doubles with each further one.
+    pub min_backoff: Duration,
     /// The longest backoff; zero for none.
     pub max_backoff: Duration,
     /// How connections are made.
@@ -85,7 +87,7 @@ impl Consumer {
     /// # Errors
     /// The files of TLS cannot be used.
     pub fn start(options: &ConsumerOptions) -> Result<(Arc<Self>, Work), TlsError> {
-        let backoff = Backoff::new(Duration::from_secs(1), options.max_backoff);
+        let backoff = Backoff::new(options.min_backoff, options.max_backoff);
         let shared = Arc::new(Shared::new(options.max_in_flight, backoff));
         let discovery = Discovery::new(
             options.addresses.clone(),

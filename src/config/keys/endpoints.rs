@@ -190,7 +190,7 @@ pub(in crate::config) const NSQ_TLS: &Keys = &Keys::new(
             "ca_file",
             PATH,
             "the system's",
-            "the authorities that stand for the nsqds' certificates",
+            "the authorities that stand for the servers' certificates",
         ),
         key(
             "cert_file",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::brokers::BROKER;
+use super::lookupd::LOOKUPD;
 use super::nsqd::NSQD;
 use super::registry::REGISTRY;
 use super::topics::TOPIC;
@@ -26,6 +27,12 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             "the brokers by name, see [brokers](#brokers)",
         ),
         key("log", Kind::Mapping(LOG), "", "see [log](#log)"),
+        key(
+            "lookupd",
+            Kind::Mapping(LOOKUPD),
+            "none",
+            "a nsqlookupd in the same process, see [lookupd](#lookupd)",
+        ),
         key("nsqd", Kind::Mapping(NSQD), "", "the NSQ side, see [nsqd](#nsqd)"),
         key(
             "registry",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::endpoints::NSQ_TLS;
 use super::topics::DURABILITY;
 use super::*;
 use crate::config::node::TOPOLOGY_AWARE;
@@ -211,6 +212,23 @@ pub(in crate::config) const NSQD: &Keys = &Keys::new(
             "how long a consumer may keep a message before it is redelivered",
         ),
         key("node_id", Kind::Integer(0, 1023), "from the host's name", "part of message ids"),
+        key(
+            "nsqlookupd_tcp_addresses",
+            Kind::List(
+                "list of host:port or `tls://host:port`",
+                &Kind::Text("host:port or `tls://host:port`", ":[0-9]+$"),
+            ),
+            "none, or the node's own",
+            "the nsqlookupds that the node announces itself to, see [discovery](discovery.md). A name \
+             means all its addresses, and is resolved anew every 15 s. A node with a `lookupd` of \
+             its own is announced to that if there is no list",
+        ),
+        key(
+            "nsqlookupd_tls",
+            Kind::Mapping(NSQ_TLS),
+            "the system's authorities",
+            "how those that are `tls://` are spoken to, see [nsq.tls](routes.md#nsqtls)",
+        ),
         key(
             "output_buffer_timeout",
             Kind::Duration(MILLISECOND, DAY),

@@ -1,4 +1,4 @@
-//! nsqd's `--config`: a TOML file whose top-level keys stand for flags. A flag on the command line wins over the file.
+//! `--config` of NSQ's daemons: a TOML file whose top-level keys stand for flags. A flag on the command line wins over the file.
 //!
 //! Types are converted as nsqd converts them, with three differences: the integers 1 and 0 are true and false for a
 //! switch (nsqd takes them the wrong way round), a type that nsqd turns into rubbish or silently drops is refused, and a
@@ -24,7 +24,7 @@ const SPECIAL: &[(&str, Option<&str>)] = &[
 
 /// Why the file cannot be used. nsqd's texts, as far as it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigFileError {
+pub(super) enum ConfigFileError {
     /// It cannot be read, or is not TOML.
     #[error("failed to load config file {path} - {reason}")]
     Load {
@@ -56,7 +56,7 @@ pub enum ConfigFileError {
 impl ConfigFileError {
     /// Whether a value has the wrong type, which nsqd reports as an error and not as fatal, though it ends too.
     #[must_use]
-    pub const fn is_coercion(&self) -> bool {
+    pub(super) const fn is_coercion(&self) -> bool {
         matches!(self, Self::Coerce { .. })
     }
 }
@@ -73,7 +73,11 @@ pub(super) fn key(flag: &Flag) -> Option<String> {
 ///
 /// # Errors
 /// The file cannot be read, or a value cannot be used.
-pub fn read(flags: &[Flag], given: &mut Given, path: &str) -> Result<Vec<String>, ConfigFileError> {
+pub(super) fn read(
+    flags: &[Flag],
+    given: &mut Given,
+    path: &str,
+) -> Result<Vec<String>, ConfigFileError> {
     let load = |reason| ConfigFileError::Load { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(Path::new(path))
         .map_err(|error| load(format!("open {path}: {error}")))?;
@@ -163,6 +167,8 @@ fn coerce(kind: Kind, value: &Value) -> Result<Vec<String>, String> {
         }
         (Kind::Text | Kind::Level | Kind::Word(_), Value::String(text)) => text.clone(),
         (Kind::Texts, _) => return texts(value),
+        (Kind::Float, Value::Float(number)) => number.to_string(),
+        (Kind::Float, Value::Integer(number)) => number.to_string(),
         (Kind::Floats, _) => return floats(value),
         (_, Value::String(text)) => return Err(format!("\"{text}\" is not {}", wanted(kind))),
         _ => return Err(mismatch(kind, value)),
@@ -212,6 +218,7 @@ const fn wanted(kind: Kind) -> &'static str {
         Kind::Duration => "a duration such as \"10s\", or whole milliseconds",
         Kind::Text | Kind::Level | Kind::Word(_) => "a string",
         Kind::Texts => "a list of strings",
+        Kind::Float => "a number",
         Kind::Floats => "a list of numbers",
     }
 }
