@@ -24,6 +24,7 @@ pub(super) struct Flows {
     registry: Option<Arc<Registry>>,
     /// What has them change: it ends with `stop`.
     changing: [(&'static str, JoinHandle<()>); 2],
+    guarding: JoinHandle<()>,
 }
 
 impl Flows {
@@ -49,7 +50,8 @@ impl Flows {
         let watching = spawn("bridges", Arc::clone(&keeper).watch(stop.subscribe()));
         let following = spawn("shared routes", Arc::clone(&keeper).follow(stop.subscribe()));
         let changing = [("bridges", watching), ("shared routes", following)];
-        Ok(Self { bridge, keeper, registry, changing })
+        let guarding = spawn("owned routes", Arc::clone(&keeper).guard());
+        Ok(Self { bridge, keeper, registry, changing, guarding })
     }
 
     /// What the node says of the registry.
@@ -64,6 +66,7 @@ impl Flows {
             report(task, changing.await);
         }
         self.bridge.stop(limit).await;
+        self.guarding.abort();
         if let Some(registry) = self.registry {
             registry.leave().await;
         }

@@ -51,8 +51,8 @@ impl SharedRoutes {
     /// Judges what the registry holds. `check` says what is wrong if these texts are in force. `origin` says where a route
     /// stands.
     ///
-    /// All changes at once are tried first, since two of them may only be right together; then one after the other, for as
-    /// long as that gets on.
+    /// All changes at once are tried first, since two of them may only be right together, then without those that are
+    /// blamed; these then one after the other, for as long as that gets on.
     pub(super) fn judge(
         &self,
         held: &BTreeMap<String, SharedRoute>,
@@ -84,29 +84,67 @@ impl SharedRoutes {
         if open.is_empty() {
             return judged;
         }
-        let mut together = judged.clone();
-        together.accepted.extend(open.clone());
-        if check(&together.texts()).is_ok() {
-            return together;
-        }
+        // Those that are blamed step aside until the others are in.
+        let mut blamed = BTreeMap::new();
         loop {
+            let mut together = judged.clone();
+            together.accepted.extend(open.clone());
+            let Err(errors) = check(&together.texts()) else {
+                judged = together;
+                open.clear();
+                break;
+            };
+            let is_blamed = |(_, new): &(String, Accepted)| {
+                let origin = format!("{}:", new.text.origin);
+                errors.iter().any(|error| error.starts_with(&origin))
+            };
+            let (aside, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                open.into_iter().partition(is_blamed);
+            open = others;
+            if aside.is_empty() {
+                break;
+            }
+            blamed.extend(aside);
+        }
+        open.append(&mut blamed);
+        if !open.is_empty()
+            && let Err(errors) = check(&judged.texts())
+        {
+            // It is not theirs: the node's files are wrong at the moment.
+            let refuse = |(name, new): (String, Accepted)| {
+                (name, Refused { revision: new.revision, errors: errors.clone() })
+            };
+            judged.refused = open.into_iter().map(refuse).collect();
+            return judged;
+        }
+        judged.take_one_by_one(open, check);
+        judged
+    }
+
+    /// Takes what can be taken of `open`, one after the other, for as long as that gets on; refuses the rest.
+    fn take_one_by_one(
+        &mut self,
+        mut open: BTreeMap<String, Accepted>,
+        mut check: impl FnMut(&[SharedText]) -> Result<(), Vec<String>>,
+    ) {
+        while !open.is_empty() {
             let before = open.len();
             open.retain(|name, new| {
-                let old = judged.accepted.insert(name.clone(), new.clone());
-                let Err(errors) = check(&judged.texts()) else {
-                    judged.refused.remove(name);
+                let old = self.accepted.insert(name.clone(), new.clone());
+                let Err(errors) = check(&self.texts()) else {
+                    self.refused.remove(name);
                     return false;
                 };
                 match old {
-                    Some(old) => judged.accepted.insert(name.clone(), old),
-                    None => judged.accepted.remove(name),
+                    Some(old) => self.accepted.insert(name.clone(), old),
+                    None => self.accepted.remove(name),
                 };
                 let revision = new.revision;
-                judged.refused.insert(name.clone(), Refused { revision, errors });
+                self.refused.insert(name.clone(), Refused { revision, errors });
                 true
             });
-            if open.is_empty() || open.len() == before {
-                return judged;
+            if open.len() == before {
+                break;
             }
         }
     }
@@ -250,5 +288,39 @@ mod tests {
         assert_eq!(in_force(&some), pairs(&[("a", "needs 2"), ("b", "2")]));
         assert_eq!(some.refused.keys().collect::<Vec<_>>(), ["c"]);
         assert_eq!(some.text_at("etcd:b").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn one_bad_route_among_many_costs_few_checks_and_bad_files_one() {
+        let names: Vec<String> = (0..1000).map(|number| format!("r{number}")).collect();
+        let text = |name: &String| if name == "r500" { "bad" } else { "good" };
+        let routes: Vec<(&str, &str, i64)> =
+            names.iter().map(|name| (name.as_str(), text(name), 1)).collect();
+        let (held, mut checks) = (held(&routes), 0);
+        let judged = SharedRoutes::default().judge(
+            &held,
+            |name| format!("etcd:{name}"),
+            |texts| {
+                checks += 1;
+                let bad = texts.iter().find(|text| text.text == "bad");
+                bad.map_or(Ok(()), |bad| Err(vec![format!("{}:1:1: bad", bad.origin)]))
+            },
+        );
+        assert_eq!((judged.accepted.len(), judged.refused.len()), (999, 1));
+        assert!(checks < 6, "{checks}");
+
+        let mut checks = 0;
+        let files = vec!["bridges/a.yaml:1:1: bad".to_owned()];
+        let judged = SharedRoutes::default().judge(
+            &held,
+            |name| format!("etcd:{name}"),
+            |_| {
+                checks += 1;
+                Err(files.clone())
+            },
+        );
+        assert_eq!((judged.accepted.len(), judged.refused.len()), (0, 1000));
+        assert_eq!(judged.refused["r1"].errors, files);
+        assert!(checks < 4, "{checks}");
     }
 }

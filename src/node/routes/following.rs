@@ -58,7 +58,7 @@ impl RouteKeeper {
     /// Follows the registry. For as long as it is polled.
     pub(in crate::node) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let Some(registry) = self.registry.clone() else { return };
-        let (mut view, mut ownership) = (registry.view(), registry.view());
+        let mut view = registry.view();
         let take_over = async {
             loop {
                 let now = view.borrow_and_update().clone();
@@ -68,16 +68,19 @@ impl RouteKeeper {
                 }
             }
         };
-        // A lease that ends waits for nobody's turn.
-        let let_go = async {
-            while ownership.changed().await.is_ok() {
-                drop(self.let_go().await);
-            }
-        };
         tokio::select! {
             () = take_over => {}
-            () = let_go => {}
             () = stopped(&mut stop) => {}
+        }
+    }
+
+    /// Stops what is lost as soon as it is: a lease that ends waits for nobody's turn, and not for a node that is about to
+    /// stop either. For as long as it is polled.
+    pub(in crate::node) async fn guard(self: Arc<Self>) {
+        let Some(registry) = &self.registry else { return };
+        let mut view = registry.view();
+        while view.changed().await.is_ok() {
+            drop(self.let_go().await);
         }
     }
 
