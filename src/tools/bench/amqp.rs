@@ -1,12 +1,15 @@
 //! AMQP 0-9-1 with as little between the measurement and the broker as can be: frames are encoded once and sent many
 //! times, and of what comes back only what counts is looked at. This is the ceiling that a bridge is measured against.
 
+mod uri;
+
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use super::body::body;
-use super::wire::{Fail, Outcome, Wire, fail};
+use super::wire::{Outcome, Wire, fail};
+use uri::Uri;
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -28,51 +31,11 @@ const BASIC_ACK: Method = (60, 80);
 const BASIC_NACK: Method = (60, 120);
 const BASIC_RETURN: Method = (60, 50);
 
-/// Where a broker is and who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Uri {
-    address: String,
-    user: String,
-    password: String,
-    vhost: String,
-}
-
-impl Uri {
-    fn parse(uri: &str) -> Outcome<Self> {
-        let Some(rest) = uri.strip_prefix("amqp://") else {
-            return fail(format!("{uri}: only amqp:// is measured"));
-        };
-        let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
-        let (authority, vhost) = rest.split_once('/').unwrap_or((rest, "%2f"));
-        let (login, address) = authority.rsplit_once('@').unwrap_or(("guest:guest", authority));
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let has_port =
-            address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let address = if has_port { address.to_owned() } else { format!("{address}:5672") };
-        let decoded = |text| decode(text).ok_or_else(|| Fail::Said(format!("{uri}: a wrong %")));
-        Ok(Self {
-            address,
-            user: decoded(user)?,
-            password: decoded(password)?,
-            vhost: decoded(vhost)?,
-        })
-    }
-}
-
-/// Undoes percent-encoding.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            let value = digit()? * 16 + digit()?;
-            decoded.push(u8::try_from(value).ok()?);
-        } else {
-            decoded.push(byte);
-        }
-    }
-    String::from_utf8(decoded).ok()
+/// A kind of queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum QueueType {
+    Classic,
+    Quorum,
 }
 
 /// Arguments of a method, as they are written.
@@ -265,19 +228,30 @@ impl Amqp {
 
     /// Declares a durable classic queue and empties it.
     pub(super) fn fresh_queue(&mut self, queue: &str) -> Outcome<()> {
-        self.declare(queue, 2)?;
+        self.fresh_queue_of(QueueType::Classic, queue)
+    }
+
+    /// Declares a durable queue of this type and empties it.
+    pub(super) fn fresh_queue_of(&mut self, of: QueueType, queue: &str) -> Outcome<()> {
+        self.declare(of, queue, 2)?;
         let purge = Arguments::default().bytes(&[0, 0]).short_string(queue).bytes(&[0]);
         self.call(CHANNEL, (50, 30), &purge, (50, 31)).map(drop)
     }
 
     /// How many messages wait in the queue.
     pub(super) fn depth(&mut self, queue: &str) -> Outcome<u64> {
-        self.declare(queue, 1)
+        self.declare(QueueType::Classic, queue, 1)
     }
 
-    fn declare(&mut self, queue: &str, flags: u8) -> Outcome<u64> {
-        let declare =
-            Arguments::default().bytes(&[0, 0]).short_string(queue).bytes(&[flags, 0, 0, 0, 0]);
+    fn declare(&mut self, of: QueueType, queue: &str, flags: u8) -> Outcome<u64> {
+        let table = match of {
+            QueueType::Classic => Arguments::default(),
+            QueueType::Quorum => {
+                Arguments::default().short_string("x-queue-type").bytes(b"S").long_string(b"quorum")
+            }
+        };
+        let declare = Arguments::default().bytes(&[0, 0]).short_string(queue).bytes(&[flags]);
+        let declare = declare.long_string(&table.0);
         let reply = self.call(CHANNEL, (50, 10), &declare, (50, 11))?;
         // The queue's name, then messages and consumers.
         let count = reply.split_first().and_then(|(&size, rest)| rest.get(usize::from(size)..));
@@ -456,17 +430,6 @@ fn unexpected<T>(payload: &[u8]) -> Outcome<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uris_are_taken_apart() {
-        let uri = Uri::parse("amqp://me:a%40b@127.0.0.1:21000/%2f?heartbeat=10").unwrap();
-        assert_eq!((uri.user.as_str(), uri.password.as_str()), ("me", "a@b"));
-        assert_eq!((uri.address.as_str(), uri.vhost.as_str()), ("127.0.0.1:21000", "/"));
-        let uri = Uri::parse("amqp://broker/x").unwrap();
-        assert_eq!((uri.address.as_str(), uri.vhost.as_str()), ("broker:5672", "x"));
-        assert_eq!((uri.user.as_str(), uri.password.as_str()), ("guest", "guest"));
-        assert!(Uri::parse("amqps://broker").is_err() && Uri::parse("amqp://broker/%2").is_err());
-    }
 
     #[test]
     fn a_published_message_is_three_frames() {

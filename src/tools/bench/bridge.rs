@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::amqp::{Amqp, Load};
+use super::amqp::{Amqp, Load, QueueType};
 use super::nsq;
 use super::process::cpu_time;
 use super::report::Figure;
@@ -33,6 +33,22 @@ pub(super) struct Size {
     /// Bytes of a body
     #[arg(long, default_value_t = 200)]
     pub(super) size: usize,
+}
+
+/// What of a broker is measured.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// The kind of queue
+    #[arg(long, value_enum, default_value_t = QueueType::Classic)]
+    pub(super) queue: QueueType,
+    /// The broker's process, if it is on this machine: its processor time is read
+    #[arg(long = "pid")]
+    pub(super) broker: Option<u32>,
+}
+
+impl Measured {
+    /// Classic queues, and no process.
+    pub(super) const CLASSIC: Self = Self { queue: QueueType::Classic, broker: None };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,42 +96,53 @@ pub(super) fn with_cpu(
     pid: Option<u32>,
     work: impl FnOnce() -> Outcome<nsq::Span>,
 ) -> Outcome<Figure> {
-    let before = pid.map(cpu_time).transpose()?;
-    let span = work()?;
-    let after = pid.map(cpu_time).transpose()?;
-    let cpu = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+    let (span, cpu) = cpu_of(pid, work)?;
     Ok(Figure { messages: span.messages, time: span.time, cpu })
+}
+
+/// Runs something, with the processor time that a process took meanwhile.
+fn cpu_of<T>(
+    pid: Option<u32>,
+    work: impl FnOnce() -> Outcome<T>,
+) -> Outcome<(T, Option<Duration>)> {
+    let before = pid.map(cpu_time).transpose()?;
+    let done = work()?;
+    let after = pid.map(cpu_time).transpose()?;
+    Ok((done, before.zip(after).map(|(before, after)| after.saturating_sub(before))))
 }
 
 /// What the broker takes from a publisher and gives to a consumer.
 /// In the order of [`super::kinds::Ceiling::ALL`].
-pub(super) fn ceiling(uri: &str, size: Size, window: u64) -> Outcome<[Figure; 3]> {
+pub(super) fn ceiling(uri: &str, size: Size, window: u64, of: Measured) -> Outcome<[Figure; 3]> {
     const QUEUE: &str = "leveret-bench-ceiling";
     const OTHER: &str = "leveret-bench-ceiling-out";
     let Size { messages, size } = size;
     let load = Load { messages, size, window };
     let mut amqp = Amqp::open(uri)?;
-    amqp.fresh_queue(QUEUE)?;
+    amqp.fresh_queue_of(of.queue, QUEUE)?;
     let began = clock::now();
-    amqp.publish(QUEUE, load)?;
-    let published = Figure { messages, time: clock::since(began), cpu: None };
+    let ((), cpu) = cpu_of(of.broker, || amqp.publish(QUEUE, load))?;
+    let published = Figure { messages, time: clock::since(began), cpu };
     let mut consumer = Amqp::open(uri)?;
     let mut first = None;
-    consumer.consume(QUEUE, load, || first = Some(clock::now()))?;
+    let ((), cpu) =
+        cpu_of(of.broker, || consumer.consume(QUEUE, load, || first = Some(clock::now())))?;
     let time = first.map(clock::since).unwrap_or_default();
     consumer.close()?;
-    let consumed = Figure { messages, time, cpu: None };
-    let forwarded = forward(uri, [QUEUE, OTHER], load)?;
+    let consumed = Figure { messages, time, cpu };
+    let (mut forwarded, cpu) = cpu_of(of.broker, || forward(uri, of.queue, [QUEUE, OTHER], load))?;
+    // The filling of the first queue is in it.
+    forwarded.cpu = cpu;
     amqp.delete_queue(QUEUE)?;
     amqp.delete_queue(OTHER)?;
     Ok([published, consumed, forwarded])
 }
 
 /// Moves a full queue into another one: what is consumed is published, and acked when that is confirmed.
-fn forward(uri: &str, [from, to]: [&str; 2], load: Load) -> Outcome<Figure> {
+fn forward(uri: &str, of: QueueType, [from, to]: [&str; 2], load: Load) -> Outcome<Figure> {
     let (mut taker, mut giver) = (Amqp::open(uri)?, Amqp::open(uri)?);
-    taker.fresh_queue(from)?;
-    giver.fresh_queue(to)?;
+    taker.fresh_queue_of(of, from)?;
+    giver.fresh_queue_of(of, to)?;
     Amqp::open(uri)?.publish(from, load)?;
     let (taken, confirmed) = (AtomicU64::new(0), AtomicU64::new(0));
     let began = clock::now();

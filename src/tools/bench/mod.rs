@@ -7,6 +7,7 @@
 //! | `publish`, `subscribe`, `latency`, `connections`, `fanout`, `topics` | what is measured of an NSQ server |
 //! | `nsq`, `crowd` | the load: few connections with a thread each, or many in one thread |
 //! | `bridge`, `node`, `kinds`, `amqp` | a bridge, a node with every kind of route, and the broker's ceiling |
+//! | `scale` | what a rate asks for beyond this machine |
 //! | `body` | what messages have in them |
 //! | `wire`, `process`, `report` | a connection; what a process takes; figures |
 //!
@@ -27,6 +28,7 @@ mod nsq;
 mod process;
 mod publish;
 mod report;
+mod scale;
 mod server;
 mod subscribe;
 mod topics;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use bridge::{Bridge, Broker, Size, ceiling};
+use bridge::{Bridge, Broker, Measured, Size, ceiling};
 use kinds::Ceiling;
 use report::{say, say_error};
 use wire::Outcome;
@@ -72,7 +74,11 @@ enum What {
         /// Unconfirmed publishes, and the prefetch
         #[arg(long, default_value_t = 2000)]
         window: u64,
+        #[command(flatten)]
+        of: Measured,
     },
+    /// What a rate asks for, and what a loss does to it: by formulas and by simulation, without any server
+    Scale(scale::Scale),
     /// How much a bridge between an NSQ server and a broker moves
     Bridge(Bridge),
     /// The ceiling and every kind of route of a Leveret that is started for it, by turns
@@ -119,13 +125,14 @@ fn run(what: What) -> Outcome<()> {
         What::Connections(connections) => connections.run(),
         What::Fanout(fanout) => fanout.run(),
         What::Topics(topics) => topics.run(),
-        What::Ceiling { amqp, size, window } => {
-            let figures = ceiling(&amqp.uri, size, window)?;
+        What::Ceiling { amqp, size, window, of } => {
+            let figures = ceiling(&amqp.uri, size, window, of)?;
             for (ceiling, figure) in Ceiling::ALL.iter().zip(figures) {
                 say(format!("{:<25}  {figure}", ceiling.title()));
             }
             Ok(())
         }
+        What::Scale(scale) => scale.run(),
         What::Bridge(bridge) => {
             say(bridge.measure()?);
             Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::amqp::{Amqp, Load};
 use super::body::JSON_MIN;
-use super::bridge::{Bridge, Broker, Route, Size, await_depth, ceiling, with_cpu};
+use super::bridge::{Bridge, Broker, Measured, Route, Size, await_depth, ceiling, with_cpu};
 use super::kinds::{CHANNEL, Ceiling, Ends, KINDS, Kind};
 use super::nsq;
 use super::report::{Figure, median, say};
@@ -82,7 +82,7 @@ pub(super) fn measure(plan: &Plan) -> Outcome<()> {
         .collect();
     for round in 1..=plan.rounds {
         say(format!("\nRound {round}"));
-        let mut figures = ceiling(&plan.uri, plan.size, plan.window)?.to_vec();
+        let mut figures = ceiling(&plan.uri, plan.size, plan.window, Measured::CLASSIC)?.to_vec();
         for kind in &kinds {
             figures.push(node.measure(plan, *kind)?);
         }
