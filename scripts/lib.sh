@@ -105,6 +105,27 @@ need_rabbitmq() {
     rabbitmq_bin >/dev/null || die "rabbitmq-server is installed, but its scripts are not where Debian puts them; set RABBITMQ_BIN"
 }
 
+# What etcd's client is made of is compiled from its .proto files at build time.
+need_protoc() {
+    local missing=()
+    have protoc || missing+=(protobuf-compiler)
+    [[ -n ${PROTOC_INCLUDE:-} || -f /usr/include/google/protobuf/descriptor.proto ||
+        -f /usr/local/include/google/protobuf/descriptor.proto ]] || missing+=(libprotobuf-dev)
+    if ((${#missing[@]})); then
+        note "installing Debian's packages ${missing[*]}"
+        apt_install "${missing[@]}"
+    fi
+}
+
+need_etcd() {
+    if have "${ETCD:-etcd}"; then
+        return 0
+    fi
+    note "installing Debian's package etcd-server"
+    apt_install etcd-server
+    have etcd || die "etcd-server is installed, but there is no etcd on the PATH; set ETCD to its path"
+}
+
 # The drivers of client libraries, and what they need.
 clients=$root/tests/clients
 

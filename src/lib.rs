@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 5 | `main`, [`cli`], [`node`], [`tools`] |
 //! | 4 | [`http`], [`telemetry`], [`config`] |
-//! | 3 | [`bridge`], [`lookup`] |
+//! | 3 | [`bridge`], [`lookup`], [`registry`] |
 //! | 2 | [`server`], [`client`] |
 //! | 1 | [`engine`], [`limit`] |
 //! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`], [`stream`], [`tls`] |
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod names;
 pub mod node;
 pub mod protocol;
+pub mod registry;
 pub mod server;
 pub mod storage;
 pub mod stream;

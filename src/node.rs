@@ -6,11 +6,14 @@
 mod doors;
 mod ending;
 pub mod export;
+mod flows;
 mod import;
 mod lookupd;
+mod membership;
 mod options;
 mod routes;
 mod secure;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,8 +24,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::bridge::envelope;
 use crate::bridge::route::Route;
-use crate::bridge::{Bridge, envelope};
 use crate::config::{LogFormat, NodeConfig, NsqdConfig};
 use crate::engine::policy::{Pattern, Policies, TopicRow};
 use crate::engine::{self, Engine};
@@ -32,15 +35,16 @@ use crate::protocol::command::Limits;
 use crate::protocol::identify::{Offer, Settings};
 use crate::server;
 use crate::storage::wal::writer::WalOptions;
-use crate::storage::{DataLock, StorageError, metadata, pauses};
+use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
 pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
 use doors::Doors;
+use flows::Flows;
 use lookupd::{Discovery, Lookupd};
 pub use lookupd::{LookupdPlan, run_lookupd};
 use options::Resolved;
-use routes::{Control, RouteKeeper};
+use routes::Control;
 use secure::Security;
 
 /// nsqd's default time between heartbeats.
@@ -93,6 +97,11 @@ pub enum NodeError {
     /// The runtime or a signal handler cannot be had.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The name under which the registry is to know the node.
+    #[error(
+        "\"{0}\" cannot be a node's name in the registry: set nsqd.broadcast_address to a host's name or address"
+    )]
+    Name(String),
     /// What was kept cannot be loaded.
     #[error("cannot load what was kept: {0}")]
     Restore(#[from] engine::PublishError),
@@ -102,7 +111,7 @@ impl NodeError {
     /// Whether the configuration is to be mended (exit code 2), rather than the machine.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Log(_))
+        matches!(self, Self::Log(_) | Self::Name(_))
     }
 }
 
@@ -195,14 +204,12 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.declare()?;
     let running = Arc::clone(&engine);
     let alarms = spawn("alarms", async move { running.run().await });
-    let bridge = start_bridge(&plan, &engine)?;
     let stop = watch::Sender::new(false);
     let keeping = kept.clone().map(|kept| {
         let (engine, stop) = (Arc::clone(&engine), stop.subscribe());
         spawn("metadata", keep_metadata(kept, engine, stop))
     });
-    let keeper = RouteKeeper::new(Arc::clone(&bridge), plan.config.clone());
-    let watching = spawn("bridges", Arc::clone(&keeper).watch(stop.subscribe()));
+    let flows = Flows::start(&plan, &resolved, &engine, &stop)?;
     let options = Arc::new(live_options(&plan, &resolved, logging, own.as_ref())?);
     let told = (options.lookupds(), stop.subscribe());
     let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
@@ -210,8 +217,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     if doors.has_http() {
         let node = doors.node(nsqd, hostname)?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
-        context.routes = Arc::clone(&bridge) as Arc<dyn RoutesView>;
-        context.control = Some(Arc::new(Control(Arc::clone(&keeper))));
+        context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
+        context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
+        context.registry = flows.registered();
         context.persist = persist(kept.clone(), &engine);
         context.health = health(&engine);
         context.options = options;
@@ -230,12 +238,11 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let listening = server::serve(tcp, workers, of_engine, options, stop.subscribe());
     let clients = spawn("tcp", listening);
 
-    ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &keeper).await;
+    ending::until_end(&engine, &mut signals, nsqd.drain_timeout, &flows.keeper).await;
     stop.send_replace(true);
     discovery.end().await;
-    report("bridges", watching.await);
     report("tcp", clients.await);
-    bridge.stop(plan.config.shutdown_timeout).await;
+    flows.stop(plan.config.shutdown_timeout).await;
     for http in serving {
         report("http", http.await);
     }
@@ -252,14 +259,6 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.close();
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Starts the routes, those paused that were.
-fn start_bridge(plan: &Plan, engine: &Arc<Engine>) -> Result<Arc<Bridge>, NodeError> {
-    let NodeConfig { nsqd, brokers, stores, .. } = &plan.config;
-    let paused = nsqd.data_path.as_deref().map(pauses::load).transpose()?.unwrap_or_default();
-    let (engine, brokers) = (Arc::clone(engine), brokers.clone());
-    Ok(Bridge::start(engine, &plan.routes, stores, brokers, paused, nsqd.max_msg_size))
 }
 
 fn engine_options(plan: &Plan, resolved: &Resolved) -> engine::Options {

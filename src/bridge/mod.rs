@@ -48,4 +48,4 @@ pub mod supervisor;
 pub mod topology;
 pub mod transform;
 
-pub use supervisor::{Applied, Bridge, UnknownRoute};
+pub use supervisor::{Applied, Bridge, Permit, UnknownRoute};

@@ -29,6 +29,18 @@ pub struct Route {
     pub limit: Option<RouteLimit>,
     /// Which messages it takes, and what it changes of them.
     pub transform: Transform,
+    /// On how many of the nodes that share a registry it runs.
+    pub instances: Instances,
+}
+
+/// On how many nodes a route runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instances {
+    /// On every node that has it.
+    #[default]
+    All,
+    /// On one of them, whichever owns it at the time.
+    One,
 }
 
 /// Where messages come from and go to, and who answers for them in between.

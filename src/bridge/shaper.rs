@@ -205,8 +205,8 @@ pub(super) fn reads_properties(route: &Route) -> bool {
 mod tests {
     use super::super::properties::Value;
     use super::super::route::{
-        AmqpSource, AmqpTarget, Flow, Mode, Move, NsqChannel, PublishOptions, Retry, Source,
-        Topology,
+        AmqpSource, AmqpTarget, Flow, Instances, Mode, Move, NsqChannel, PublishOptions, Retry,
+        Source, Topology,
     };
     use super::super::transform::Condition;
     use super::*;
@@ -252,7 +252,14 @@ mod tests {
             dead_letter: DeadLetter::Stop,
             ordered: false,
         }));
-        let route = Route { name: "r".into(), mode: Mode::Queued, flow, limit: None, transform };
+        let route = Route {
+            name: "r".into(),
+            mode: Mode::Queued,
+            flow,
+            limit: None,
+            transform,
+            instances: Instances::All,
+        };
         Shaper::new(&route, &provenance)
     }
 

@@ -1,7 +1,7 @@
 //! Starts all routes and stops them. A route that cannot run says so; the others go on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -28,7 +28,12 @@ pub struct Bridge {
     store: Option<Arc<RabbitStore>>,
     /// Held by whoever starts and stops routes: one at a time.
     changing: Semaphore,
+    /// Asked before a route starts, if somebody wants to be.
+    permit: OnceLock<Permit>,
 }
+
+/// Whether a route may start at this moment.
+pub type Permit = Box<dyn Fn(&Route) -> bool + Send + Sync>;
 
 /// What became of the routes when others were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +81,14 @@ impl Bridge {
         });
         let store = RabbitStore::start(stores, &shared);
         let routes = routes.iter().map(|route| Running::start(route, &shared)).collect();
-        Arc::new(Self { shared, routes: Mutex::new(routes), store, changing: Semaphore::new(1) })
+        let (routes, changing) = (Mutex::new(routes), Semaphore::new(1));
+        Arc::new(Self { shared, routes, store, changing, permit: OnceLock::new() })
+    }
+
+    /// Has `permit` asked before a route starts, from now on; to be said once.
+    pub fn ask_before(&self, permit: Permit) {
+        // A second one would be a caller's mistake; the first one stays.
+        self.permit.set(permit).unwrap_or_default();
     }
 
     /// Makes `routes` the ones that run. Those that are the same go on undisturbed; the others have `limit` to settle
@@ -126,6 +138,10 @@ impl Bridge {
         let (first, then): (Vec<&Route>, Vec<&Route>) =
             new.iter().partition(|route| matches!(route.flow, Flow::Ingress { .. }));
         let start = |route: &Route| {
+            // What is old may have taken its time to end: what was right then need not be so now.
+            if self.permit.get().is_some_and(|permit| !permit(route)) {
+                return;
+            }
             let running = Running::start(route, &self.shared);
             self.routes.lock().push(running);
         };
@@ -212,6 +228,14 @@ impl Bridge {
         let routes = self.routes.lock();
         let found = routes.iter().find(|running| running.route.name == name);
         found.map(act).ok_or_else(|| UnknownRoute(name.to_owned()))
+    }
+
+    /// Stops some routes at once, whatever else is being changed: they have `limit` to settle what they have. The next
+    /// [`Bridge::apply`] says whether they run again.
+    pub async fn withdraw(&self, names: &BTreeSet<String>, limit: Duration) {
+        let is_meant = |running: &mut Running| names.contains(&running.route.name);
+        let old: Vec<Running> = self.routes.lock().extract_if(.., is_meant).collect();
+        join_all(old.into_iter().map(|running| running.stop(limit))).await;
     }
 
     /// Stops all routes: takes nothing more, settles what it can within `limit`, and leaves the rest to be redelivered.

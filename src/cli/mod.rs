@@ -10,6 +10,7 @@ pub mod goflags;
 pub mod nsqd;
 mod nsqlookupd;
 mod plan;
+mod routes;
 mod top;
 mod utilities;
 
@@ -56,6 +57,8 @@ enum Command {
     Apply(plan::Args),
     /// Say what two places have of the same messages: what is missing, extra or double
     Compare(Box<compare::Args>),
+    /// Look at and change the routes that nodes share through etcd
+    Routes(Box<routes::Args>),
     /// Watch the topics, channels and routes of nodes, live
     Top(top::Args),
     /// Print completions for a shell
@@ -175,6 +178,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Plan(args)) => plan::run(args, false),
         Some(Command::Apply(args)) => plan::run(args, true),
         Some(Command::Compare(args)) => compare::run(*args),
+        Some(Command::Routes(args)) => routes::run(*args),
         Some(Command::Top(args)) => top::run(args),
         Some(Command::Completions(completions)) => completions.print(),
         Some(Command::Man(man)) => man.write(),

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::storage;
+
 /// The files of a folder with what tells one state of it from another. A folder that cannot be read is like an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderState(BTreeMap<PathBuf, (u64, Option<SystemTime>)>);
@@ -28,4 +30,20 @@ impl FolderState {
 /// The system's.
 pub fn route_text(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
+}
+
+/// The route files that a path means: the file itself, or those of a folder.
+///
+/// # Errors
+/// The system's.
+pub fn route_paths(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if path.is_dir() { super::route_files(path) } else { Ok(vec![path.to_owned()]) }
+}
+
+/// Writes a route file, whole or not at all.
+///
+/// # Errors
+/// The system's.
+pub fn write_route(path: &Path, text: &str) -> io::Result<()> {
+    storage::replace_text(path, text).map_err(io::Error::other)
 }

@@ -16,6 +16,7 @@ pub(super) mod endpoints;
 pub(super) mod lookupd;
 pub(super) mod node;
 pub(super) mod nsqd;
+pub(super) mod registry;
 pub(super) mod routes;
 pub(super) mod topics;
 pub(super) mod transforms;

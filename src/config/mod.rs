@@ -25,6 +25,7 @@ mod lookupd_file;
 mod loops;
 mod node;
 mod node_file;
+mod registry_file;
 mod remote_nsq;
 mod route_file;
 mod route_options;
@@ -32,6 +33,7 @@ mod schema;
 mod section;
 mod secure;
 mod secure_file;
+mod shared;
 mod split_file;
 mod stores_file;
 mod suggest;
@@ -46,12 +48,13 @@ use std::path::{Component, Path, PathBuf};
 
 pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
-pub use folder::{FolderState, route_text};
+pub use folder::{FolderState, route_paths, route_text, write_route};
 pub use interpolate::{Env, process_env};
 pub use lookupd::LookupdConfig;
 pub use node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 pub use schema::{SchemaOf, schema};
 pub use secure::{AuthConfig, HttpMethod, SecureError, TlsConfig, TlsRequired, TlsVersion};
+pub use shared::{SharedText, split as split_routes};
 pub use units::duration as parse_duration;
 
 use crate::bridge::route::Route;
@@ -132,13 +135,14 @@ pub struct Draft<'a> {
 /// The routes of a folder, and what is odd about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSet {
-    /// Each with the path of the file that it stands in.
+    /// Each with the path of the file that it stands in, or its origin if it is a shared one.
     pub routes: Vec<(Route, PathBuf)>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Finding>,
 }
 
-/// Reads the route files of a running node once more, as they would be with `draft`. The node's own file is not read.
+/// Reads the route files of a running node once more, as they would be with `draft`, and the routes that it shares with
+/// others. The node's own file is not read.
 ///
 /// # Errors
 /// All errors of all files; nothing is returned in part.
@@ -146,6 +150,7 @@ pub fn load_routes(
     node: &NodeConfig,
     env: Env<'_>,
     draft: Option<Draft<'_>>,
+    shared: &[SharedText],
 ) -> Result<RouteSet, ConfigErrors> {
     let mut report = Report::default();
     let mut routes = Vec::new();
@@ -153,6 +158,7 @@ pub fn load_routes(
         let spot = Spot::file(&folder.display().to_string());
         routes = read_folder(folder, &spot, draft, env, &mut report);
     }
+    routes.extend(shared::read(shared, env, &mut report));
     validate::check(&routes, node, &mut report);
     let warnings = report.finish()?;
     let routes = routes

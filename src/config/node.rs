@@ -9,6 +9,7 @@ use crate::bridge::broker::BrokerOptions;
 use crate::bridge::store::options::StoreRow;
 use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
+use crate::registry::EtcdOptions;
 use crate::telemetry::statsd;
 use crate::tls::ClientTls;
 
@@ -36,6 +37,8 @@ pub struct NodeConfig {
     pub bridges: Option<PathBuf>,
     /// Whether a change in that folder is taken over by itself.
     pub watch_bridges: bool,
+    /// What it shares with other nodes; nothing if `None`.
+    pub registry: Option<EtcdOptions>,
 }
 
 impl Default for NodeConfig {
@@ -51,6 +54,7 @@ impl Default for NodeConfig {
             shutdown_timeout: Duration::from_secs(15),
             bridges: None,
             watch_bridges: true,
+            registry: None,
         }
     }
 }

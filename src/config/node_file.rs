@@ -12,6 +12,7 @@ use super::keys::node::{LOG, ROOT};
 use super::keys::nsqd::NSQD;
 use super::lookupd_file;
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
+use super::registry_file;
 use super::section::{Field, Section};
 use super::secure_file;
 use super::topics_file;
@@ -55,6 +56,9 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     if let Some(field) = section.get("bridges") {
         file.node.bridges = field.text(report).map(|text| base.join(text));
         file.bridges = Some(field.spot);
+    }
+    if let Some(field) = section.get("registry") {
+        file.node.registry = registry_file::read(&field, base, report);
     }
     let watch = section.get("watch_bridges").and_then(|field| field.boolean(report));
     set(&mut file.node.watch_bridges, watch);

@@ -14,8 +14,8 @@ use super::split_file::{self, To};
 use super::transform_file;
 use crate::bridge::remote;
 use crate::bridge::route::{
-    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Mode, Move, NsqChannel, Route, Share, Source,
-    Target, Tee,
+    self, AmqpSource, AmqpTarget, DeadLetter, Flow, Instances, Mode, Move, NsqChannel, Route,
+    Share, Source, Target, Tee,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names;
@@ -52,6 +52,13 @@ pub(super) fn read(root: &Field<'_>, report: &mut Report) -> Vec<PlacedRoute> {
         .filter_map(|field| route(field, report))
         .flatten()
         .collect()
+}
+
+/// Reads a file of routes, or the keys of one route alone.
+pub(super) fn read_any(root: &Field<'_>, report: &mut Report) -> Vec<PlacedRoute> {
+    let is_file = Section::open_any(root, &mut Report::default())
+        .is_some_and(|section| section.get("routes").is_some());
+    if is_file { read(root, report) } else { route(root, report).unwrap_or_default() }
 }
 
 /// Reads one route, and the one that it makes of a tee whose secondary place is queued.
@@ -99,14 +106,16 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
     if let Some(limit) = &limit {
         limit_file::check(limit, &flow, &section, report);
     }
+    let instances = instances(&section, &flow, report);
     let secondary_flow = draft.secondary.take();
-    let route = Route { name: draft.name, mode, flow, limit, transform };
+    let route = Route { name: draft.name, mode, flow, limit, transform, instances };
     transform_file::check(&section, &route, report);
     let name_spot = section.get("name")?.spot;
     let secondary = secondary_flow.map(|flow| {
         let name = secondary_name(&route.name);
-        let transform = Transform::default();
-        Route { name, mode: Mode::Queued, flow, limit: None, transform }
+        // What waits here is on this node, whoever runs the route itself.
+        let (transform, instances) = (Transform::default(), Instances::All);
+        Route { name, mode: Mode::Queued, flow, limit: None, transform, instances }
     });
     let placed = PlacedRoute {
         name: name_spot,
@@ -125,6 +134,24 @@ fn route(field: &Field<'_>, report: &mut Report) -> Option<Vec<PlacedRoute>> {
         route,
     });
     Some(std::iter::once(placed).chain(secondary).collect())
+}
+
+/// On how many nodes the route runs.
+fn instances(section: &Section<'_>, flow: &Flow, report: &mut Report) -> Instances {
+    let words = [("all", Instances::All), ("one", Instances::One)];
+    let field = section.get("instances");
+    let instances = field.and_then(|field| field.choice(&words, report)).unwrap_or_default();
+    let reads_its_own = match flow {
+        Flow::Ingress { .. } => true,
+        Flow::Channel { .. } => false,
+        Flow::Move(moving) => matches!(moving.from, Source::Nsq(_)),
+    };
+    if instances == Instances::One && reads_its_own {
+        let message = "this node's own topics have what was sent to this node, which no other one could bring on: \
+                       only routes from amqp, or from the topics of other nsqds, have one instance";
+        section.refuse(&["instances"], message, report);
+    }
+    instances
 }
 
 /// How the topic is called in which messages wait for a tee's secondary place, and the route that brings them there.

@@ -9,7 +9,7 @@ use super::node::NodeConfig;
 use super::route_file::PlacedRoute;
 use super::suggest::hint;
 use super::units::show_size;
-use crate::bridge::route::{Flow, NsqChannel, Source, Target, Topology};
+use crate::bridge::route::{Flow, Instances, NsqChannel, Source, Target, Topology};
 use crate::bridge::store::options::keeps;
 
 /// Checks the routes of all files together.
@@ -21,6 +21,7 @@ pub(super) fn check(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Repo
     brokers(routes, node, report);
     declarations(routes, report);
     sizes(routes, node, report);
+    instances(routes, node, report);
     loops::check(routes, report);
 }
 
@@ -227,6 +228,17 @@ fn sizes(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
             );
             report.warn(&placed.to, message);
         }
+    }
+}
+
+/// That there is one instance is agreed on in the registry.
+fn instances(routes: &[PlacedRoute], node: &NodeConfig, report: &mut Report) {
+    if node.registry.is_some() {
+        return;
+    }
+    for placed in routes.iter().filter(|placed| placed.route.instances == Instances::One) {
+        let message = "instances: one is agreed on among nodes that share a registry, and the node's file has none";
+        report.error(&placed.name, message);
     }
 }
 

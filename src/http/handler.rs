@@ -90,6 +90,7 @@ async fn run(
         Endpoint::Drain => drain::begin(context, raw),
         Endpoint::Draining => Ok(drain::is_draining(context)),
         Endpoint::DrainConfig => drain::configure(context, body).await,
+        Endpoint::Registry => routes::registry(context),
         Endpoint::Routes => routes::routes(context),
         Endpoint::Route => route_control::show(context, path).await,
         Endpoint::RoutePut => route_control::put(context, path, raw, body).await,
@@ -113,5 +114,6 @@ async fn run(
 
 /// Paths of ours that somebody asks every few seconds; nsqd's own are logged as nsqd does it.
 fn is_polled(path: &str) -> bool {
-    matches!(path, "/metrics" | "/v1/routes" | "/v1/drain") || path.starts_with("/health/")
+    matches!(path, "/metrics" | "/v1/routes" | "/v1/registry" | "/v1/drain")
+        || path.starts_with("/health/")
 }

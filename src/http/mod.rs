@@ -43,6 +43,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
+use crate::metrics::registry::RegistryStatus;
 pub use crate::metrics::{NoRoutes, RoutesView};
 pub use entrance::Entrance;
 use entrance::{Door, Remote};
@@ -152,6 +153,9 @@ impl Default for Limits {
 /// Whether the node is well; `Err` says what is wrong and follows `NOK - `.
 pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What the node says of the registry that it shares with others.
+pub type Registered = Arc<dyn Fn() -> Option<RegistryStatus> + Send + Sync>;
+
 /// Writes the list of topics and channels down before it returns. May block.
 pub type Persist = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
@@ -172,6 +176,8 @@ pub struct Context {
     pub routes: Arc<dyn RoutesView>,
     /// Who changes them; nobody if there are none to change.
     pub control: Option<Arc<dyn RouteControl>>,
+    /// What it shares with other nodes, if it does.
+    pub registry: Registered,
     /// Its options, as `/config` shows and changes them.
     pub options: Arc<Options>,
 }
@@ -188,6 +194,7 @@ impl Context {
             persist: Arc::new(|| Ok(())),
             routes: Arc::new(NoRoutes),
             control: None,
+            registry: Arc::new(|| None),
             options: Arc::new(Options::new(
                 BTreeMap::new(),
                 "info",

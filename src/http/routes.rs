@@ -20,6 +20,11 @@ pub(super) fn routes(context: &Context) -> Result<Reply, Refusal> {
     Reply::json(&Routes { routes: context.routes.routes(), brokers: context.routes.brokers() })
 }
 
+/// GET `/v1/registry`.
+pub(super) fn registry(context: &Context) -> Result<Reply, Refusal> {
+    Reply::json(&(context.registry)().ok_or_else(|| Refusal::missing("NO_REGISTRY"))?)
+}
+
 /// GET `/metrics`.
 pub(super) fn metrics(context: &Context) -> Reply {
     let text = prometheus::render(&Exposed {
@@ -31,6 +36,7 @@ pub(super) fn metrics(context: &Context) -> Reply {
         engine: &context.engine,
         routes: &context.routes.routes(),
         brokers: &context.routes.brokers(),
+        registry: (context.registry)().as_ref(),
     });
     Reply::Typed(prometheus::CONTENT_TYPE, text)
 }

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod quantile;
+pub mod registry;
 pub mod route;
 
 use broker::BrokerStatus;

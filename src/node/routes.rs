@@ -1,20 +1,28 @@
 //! The routes of a running node: read again when a signal, the folder or somebody at the API asks for it.
 //!
 //! One change at a time. A change that would make the configuration wrong changes nothing and says why; one that is right
-//! touches only the routes that differ.
+//! touches only the routes that differ. Routes of the registry stand beside those of the files; of those of which there is
+//! one, the node runs what it owns.
 
+mod following;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
+use super::shared::{SharedRoutes, to_run};
 use crate::bridge::route::Route;
-use crate::bridge::{Bridge, UnknownRoute};
+use crate::bridge::{Applied, Bridge, UnknownRoute};
 use crate::clock;
 use crate::config::{self, ConfigErrors, Draft, FolderState, NodeConfig, RouteSet, process_env};
 use crate::http::{Changes, ControlError, Definition, Pending, RouteControl};
+use crate::registry::Registry;
+use crate::registry::mirror::SharedRoute;
 use crate::storage::{self, pauses};
 use crate::task::{spawn, stopped};
 
@@ -29,11 +37,37 @@ pub(super) struct RouteKeeper {
     config: NodeConfig,
     /// Held by whoever changes files or routes.
     turn: Semaphore,
+    registry: Option<Arc<Registry>>,
+    /// Held by whoever stops what is not this node's any more: the others wait for it to be at rest.
+    letting_go: Semaphore,
+    known: Mutex<Known>,
+}
+
+/// What is in force, whether it runs here or on another node.
+struct Known {
+    /// All routes.
+    routes: Vec<Route>,
+    /// Those of the registry.
+    shared: SharedRoutes,
+    /// What the registry held when it was last judged.
+    held: Arc<BTreeMap<String, SharedRoute>>,
+    /// The generation of the registry's view that was last taken over.
+    seen: u64,
 }
 
 impl RouteKeeper {
-    pub(super) fn new(bridge: Arc<Bridge>, config: NodeConfig) -> Arc<Self> {
-        Arc::new(Self { bridge, config, turn: Semaphore::new(1) })
+    /// `routes` are those of the files, as they were at start.
+    pub(super) fn new(
+        bridge: Arc<Bridge>,
+        config: NodeConfig,
+        routes: Vec<Route>,
+        registry: Option<Arc<Registry>>,
+    ) -> Arc<Self> {
+        let known =
+            Known { routes, shared: SharedRoutes::default(), held: Arc::default(), seen: 0 };
+        let known = Mutex::new(known);
+        let (turn, letting_go) = (Semaphore::new(1), Semaphore::new(1));
+        Arc::new(Self { bridge, config, turn, registry, letting_go, known })
     }
 
     /// Reads the files again, as they would be with `draft`: its file's name and text.
@@ -42,9 +76,10 @@ impl RouteKeeper {
         draft: Option<(String, Option<String>)>,
     ) -> Result<RouteSet, ControlError> {
         let config = self.config.clone();
+        let shared = self.known.lock().shared.texts();
         let reading = tokio::task::spawn_blocking(move || {
             let draft = draft.as_ref().map(|(file, text)| Draft { file, text: text.as_deref() });
-            config::load_routes(&config, &process_env, draft)
+            config::load_routes(&config, &process_env, draft, &shared)
         });
         let read = reading.await.map_err(|error| ControlError::Storage(error.to_string()))?;
         read.map_err(|errors| invalid(&errors))
@@ -52,7 +87,8 @@ impl RouteKeeper {
 
     async fn apply(&self, set: RouteSet) -> Changes {
         let routes: Vec<Route> = set.routes.into_iter().map(|(route, _)| route).collect();
-        let applied = self.bridge.apply(&routes, self.config.shutdown_timeout).await;
+        self.known.lock().routes = routes;
+        let applied = self.run().await;
         Changes {
             started: applied.started,
             retuned: applied.retuned,
@@ -63,11 +99,28 @@ impl RouteKeeper {
         }
     }
 
+    /// Has the routes run that are in force and this node's.
+    async fn run(&self) -> Applied {
+        // What is not this node's any more has less time to settle than other changes give.
+        let owned = self.let_go().await;
+        let routes = to_run(&self.known.lock().routes, &owned);
+        self.make_way(&routes).await;
+        let applied = self.bridge.apply(&routes, self.config.shutdown_timeout).await;
+        // What was taken away meanwhile may have been started since.
+        self.let_go().await;
+        self.report();
+        applied
+    }
+
     /// Reads the route files again and takes over what differs.
     pub(super) async fn reload(&self) -> Result<Changes, ControlError> {
         let _turn = self.turn.acquire().await;
         let result = match self.read(None).await {
-            Ok(set) => Ok(self.apply(set).await),
+            Ok(set) => {
+                let changes = self.apply(set).await;
+                self.judge_again().await;
+                Ok(changes)
+            }
             Err(error) => Err(error),
         };
         match &result {
@@ -100,9 +153,9 @@ impl RouteKeeper {
         result
     }
 
-    /// Whether there is a folder to read routes from.
+    /// Whether there is anything to read routes from.
     pub(super) const fn has_files(&self) -> bool {
-        self.config.bridges.is_some()
+        self.config.bridges.is_some() || self.registry.is_some()
     }
 
     fn folder(&self) -> Result<&Path, ControlError> {
@@ -170,7 +223,8 @@ impl RouteKeeper {
     }
 
     fn would_change(&self, set: &RouteSet) -> Changes {
-        let running = self.bridge.configured();
+        // Those that run on other nodes are there too.
+        let running = self.known.lock().routes.clone();
         let mut changes = Changes::default();
         for (route, _) in &set.routes {
             match running.iter().find(|running| running.name == route.name) {
@@ -275,7 +329,11 @@ fn as_file(text: String) -> String {
 }
 
 fn invalid(errors: &ConfigErrors) -> ControlError {
-    ControlError::Invalid(errors.to_string().lines().map(str::to_owned).collect())
+    ControlError::Invalid(lines(errors))
+}
+
+fn lines(errors: &ConfigErrors) -> Vec<String> {
+    errors.errors.iter().map(ToString::to_string).collect()
 }
 
 /// The keeper as the API reaches it.
@@ -309,6 +367,10 @@ impl RouteControl for Control {
             let found = set.routes.into_iter().find(|(route, _)| route.name == name);
             let (_, path) = found.ok_or(ControlError::Unknown(name))?;
             let file = path.display().to_string();
+            let shared = keeper.known.lock().shared.text_at(&file);
+            if let Some(text) = shared {
+                return Ok(Definition { file, text });
+            }
             let reading = tokio::task::spawn_blocking(move || config::route_text(&path));
             match reading.await {
                 Ok(Ok(text)) => Ok(Definition { file, text }),

@@ -13,6 +13,7 @@ use page::{Column, Family, Kind, Labels, Page, counter, gauge};
 use super::process::ProcessUsage;
 use crate::engine::{ChannelCounts, DrainPhase, Engine, RecordedLatency};
 use crate::metrics::broker::{BrokerState, BrokerStatus};
+use crate::metrics::registry::RegistryStatus;
 use crate::metrics::route::{LimitStatus, RouteState, RouteStatus};
 
 /// The `Content-Type` of what [`render`] makes.
@@ -37,6 +38,8 @@ pub struct Exposed<'a> {
     pub routes: &'a [RouteStatus],
     /// Connections to brokers.
     pub brokers: &'a [BrokerStatus],
+    /// What it shares with other nodes, if it does.
+    pub registry: Option<&'a RegistryStatus>,
 }
 
 /// The whole page.
@@ -66,6 +69,8 @@ pub fn render(exposed: &Exposed<'_>) -> String {
         give(&[("route", &route.name)]);
     });
     brokers(&mut page, exposed.brokers);
+    let registry = exposed.registry.map(std::slice::from_ref).unwrap_or_default();
+    page.table(REGISTRY, registry, |_, give| give(&[]));
     page.finish()
 }
 
@@ -96,6 +101,25 @@ const NODE: &[Column<NodeRow>] = &[
     gauge("leveret_draining", "Whether the node takes no more messages.", |node| {
         node.draining.into()
     }),
+];
+
+const REGISTRY: &[Column<RegistryStatus>] = &[
+    gauge("leveret_registry_up", "Whether the registry can be reached.", |registry| {
+        (registry.state == "up").into()
+    }),
+    gauge("leveret_registry_routes_applied", "Shared routes in force.", |registry| {
+        registry.applied.into()
+    }),
+    gauge(
+        "leveret_registry_routes_refused",
+        "Shared routes that would be wrong on this node.",
+        |registry| registry.refused.len().into(),
+    ),
+    gauge(
+        "leveret_registry_routes_owned",
+        "Routes of which there is one and which this node owns.",
+        |registry| registry.owned.len().into(),
+    ),
 ];
 
 struct TopicRow {

@@ -134,6 +134,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["node", "tools", "config"]),
     // It asks brokers, and needs no node for it.
     ("cli::plan", &["bridge::plan"]),
+    // A person's commands to etcd need no node either.
+    ("cli::routes", &["registry"]),
     ("cli::compare", &["bridge::compare", "bridge::broker"]),
     ("main", &["cli", "node", "tools", "config"]),
 ];
@@ -198,6 +200,7 @@ pub(crate) const ONLY: &[Only] = &[
             "src/storage/disk.rs",
             // Passwords are read again at each connect, long after the configuration was.
             "src/bridge/broker/secret.rs",
+            "src/registry/secrets.rs",
             "src/config/",
             "src/config.rs",
             "src/tools/",

@@ -43,6 +43,7 @@ mod nsqd_start;
 mod packaging;
 mod policies;
 mod recovery;
+mod registry;
 mod reload;
 mod remote_nsq;
 mod remote_nsq_reach;

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`leveret`] | the binary under test (or a real nsqd, for conformance) as a process |
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
+//! | [`etcd`] | a private etcd, and a look into it |
+//! | [`fleet`] | nodes that share routes, and a witness that none runs twice |
 //! | [`nsq`] | a bare NSQ connection: bytes out, frames in |
 //! | [`nsqds`] | several nsqds, and a node with routes between them |
 //! | [`secure`] | certificates, and connections in TLS or packed |
@@ -19,6 +21,8 @@
 pub(crate) mod authd;
 pub(crate) mod dice;
 pub(crate) mod drivers;
+pub(crate) mod etcd;
+pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod leveret;
 pub(crate) mod lookupd;

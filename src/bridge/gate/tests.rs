@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::bridge::message::{Placed, RefusalKind};
-use crate::bridge::route::{Excess, Flow, Mode, PerKey, PublishOptions, Route, Target};
+use crate::bridge::route::{Excess, Flow, Instances, Mode, PerKey, PublishOptions, Route, Target};
 use crate::bridge::transform::{Template, Transform};
 use crate::limit::{Allowance, LimitOptions, Rate};
 use crate::names::MessageId;
@@ -54,6 +54,7 @@ fn gate(limit: &RouteLimit, messages: u32) -> (watch::Sender<Option<RouteLimit>>
         },
         limit: Some(limit.clone()),
         transform: Transform::default(),
+        instances: Instances::All,
     };
     let sender = watch::Sender::new(Some(limit.clone()));
     let from = Provenance { topic: "in".into(), channel: String::new(), text: "nsq in".into() };

@@ -10,8 +10,8 @@ use super::names;
 use super::options::StoreOptions;
 use crate::bridge::route::{
     AmqpSource, AmqpTarget, Argument, Arguments, Binding, DeadLetter, Destination, ExchangeDeclare,
-    ExchangeKind, Flow, Mode, Move, NsqChannel, PublishOptions, QueueDeclare, QueueKind, Retry,
-    Route, Source, Target, Topology,
+    ExchangeKind, Flow, Instances, Mode, Move, NsqChannel, PublishOptions, QueueDeclare, QueueKind,
+    Retry, Route, Source, Target, Topology,
 };
 use crate::bridge::transform::{Template, Transform};
 use crate::names::is_ephemeral;
@@ -77,7 +77,8 @@ pub(super) fn channel(name: &str, channel: &str, options: &StoreOptions) -> Topo
 }
 
 fn route(name: String, mode: Mode, flow: Flow) -> Route {
-    Route { name, mode, flow, limit: None, transform: Transform::default() }
+    let (transform, instances) = (Transform::default(), Instances::All);
+    Route { name, mode, flow, limit: None, transform, instances }
 }
 
 /// An exchange as a place to publish to. `None` never comes: a name of NSQ is no template.

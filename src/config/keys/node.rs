@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::brokers::BROKER;
 use super::lookupd::LOOKUPD;
 use super::nsqd::NSQD;
+use super::registry::REGISTRY;
 use super::topics::TOPIC;
 use super::*;
 
@@ -33,6 +34,12 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             "a nsqlookupd in the same process, see [lookupd](#lookupd)",
         ),
         key("nsqd", Kind::Mapping(NSQD), "", "the NSQ side, see [nsqd](#nsqd)"),
+        key(
+            "registry",
+            Kind::Mapping(REGISTRY),
+            "none",
+            "what this node shares with others: their routes, and who runs which, see [registry](registry.md)",
+        ),
         key(
             "shutdown_timeout",
             Kind::Duration(Duration::ZERO, HOUR),

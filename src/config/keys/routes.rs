@@ -41,6 +41,14 @@ pub(in crate::config) const ROUTE: &Keys = &Keys::new(
             Kind::Mapping(SOURCE),
             "where messages come from, see [from and to](#from-and-to)",
         ),
+        key(
+            "instances",
+            Kind::Choice(&["all", "one"]),
+            "`all`",
+            "on how many of the nodes that share a [registry](registry.md) it runs: on every one that has it, or on \
+             one of them at a time. `one` needs `registry` in the node's file",
+        )
+        .flows("from amqp, or from other nsqds"),
         key("limit", Kind::Mapping(LIMIT), "no limit", "see [limit](#limit)"),
         key(
             "max_hold",

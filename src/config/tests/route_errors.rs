@@ -16,11 +16,11 @@ fn assert_findings(text: &str, expected: &str) {
 const ROUTE: &[(&str, &str)] = &[
     (
         "  filter: x",
-        "9:3: routes[0].filter: unknown key \"filter\"; expected one of dead_letter, defer, from, limit, max_hold, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
+        "9:3: routes[0].filter: unknown key \"filter\"; expected one of dead_letter, defer, from, instances, limit, max_hold, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  limits: {}",
-        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, defer, from, limit, max_hold, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
+        "9:3: routes[0].limits: unknown key \"limits\"; did you mean \"limit\"? expected one of dead_letter, defer, from, instances, limit, max_hold, mode, name, ordered, publish_timeout, retry, to, transform, when, window",
     ),
     (
         "  publish_timeout: 1ms",

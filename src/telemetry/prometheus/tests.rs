@@ -46,6 +46,13 @@ fn route() -> RouteStatus {
 }
 
 fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
+    let registry = (!routes.is_empty()).then(|| RegistryStatus {
+        state: "up",
+        applied: 4,
+        refused: BTreeMap::from([("r".to_owned(), Vec::new())]),
+        owned: vec!["a".into(), "b".into()],
+        ..RegistryStatus::default()
+    });
     render(&Exposed {
         version: "0.1.0",
         nsq_version: "1.3.0",
@@ -60,6 +67,7 @@ fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
         engine: &engine(),
         routes,
         brokers,
+        registry: registry.as_ref(),
     })
 }
 
@@ -97,6 +105,10 @@ fn samples_say_what_there_is() {
     has(&page, &format!("leveret_route_limit_keys{{{route}}} 2"));
     has(&page, &format!("leveret_route_limit_messages_per_second{{{route}}} 0.5"));
     has(&page, "leveret_broker_connections{broker=\"main\",role=\"publish\",state=\"up\"} 2");
+    has(&page, "leveret_registry_up 1");
+    has(&page, "leveret_registry_routes_applied 4");
+    has(&page, "leveret_registry_routes_refused 1");
+    has(&page, "leveret_registry_routes_owned 2");
 }
 
 #[test]
@@ -134,6 +146,7 @@ fn the_format_is_kept() {
 fn what_there_is_not_is_left_out() {
     let page = page(&[], &[]);
     assert!(!page.contains("leveret_route") && !page.contains("leveret_broker"));
+    assert!(!page.contains("leveret_registry"));
 }
 
 fn names(text: &str) -> BTreeSet<&str> {
