@@ -2,6 +2,10 @@
 # Not run where it was written: see docs/packaging.md.
 
 FROM rust:1.95-bookworm AS build
+# etcd's client is made from its .proto files.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends protobuf-compiler libprotobuf-dev \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The caches outlive a build; what is kept is copied out of them.
