@@ -44,6 +44,7 @@ mod packaging;
 mod policies;
 mod recovery;
 mod registry;
+mod registry_amqp;
 mod reload;
 mod remote_nsq;
 mod remote_nsq_reach;
