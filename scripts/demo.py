@@ -176,6 +176,8 @@ def invoices_in(arguments, amqp, run):
     consumer = Nsq(arguments.nsq)
     consumer.send("SUB invoices billing")
     consumer.ok()
+    # The route takes from the queue what somebody is ready for.
+    consumer.send("RDY 500")
     before = await_route(arguments.api, "invoices-as-a-channel", ["running"])
     channel = amqp.channel()
     channel.confirm_delivery()
@@ -186,7 +188,6 @@ def invoices_in(arguments, amqp, run):
         channel.basic_publish("", "invoices", body, properties, mandatory=True)
     note(f"in:   {INVOICES} invoices published to the queue, each confirmed: {time.monotonic() - began:.2f} s")
     began = time.monotonic()
-    consumer.send("RDY 500")
     left, sample, again = set(range(INVOICES)), None, None
     while left:
         kind, data = consumer.frame()

@@ -102,6 +102,14 @@ impl Status {
         self.enter(RouteState::Running, None);
     }
 
+    /// One end is there, and nothing was said yet of the other: what that said stays.
+    pub(super) fn begun(&self) {
+        let mut condition = self.condition.lock();
+        if condition.reason.as_deref() == Some(STARTING) {
+            self.change(&mut condition, RouteState::Running, None);
+        }
+    }
+
     /// Nobody wants anything of it.
     pub(super) fn idle(&self, reason: impl Into<String>) {
         self.enter(RouteState::Idle, Some(reason.into()));
@@ -126,7 +134,10 @@ impl Status {
     }
 
     fn enter(&self, state: RouteState, reason: Option<String>) {
-        let mut condition = self.condition.lock();
+        self.change(&mut self.condition.lock(), state, reason);
+    }
+
+    fn change(&self, condition: &mut Condition, state: RouteState, reason: Option<String>) {
         if condition.state == state && condition.reason == reason {
             return;
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::chance::Chance;
 use crate::clock::Instant;
 
 /// The first and the longest time for which one that failed is left out.
@@ -39,7 +40,7 @@ pub(super) struct Destinations {
 struct State {
     next: usize,
     all: Vec<Destination>,
-    random: u64,
+    chance: Chance,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,7 +55,7 @@ impl Destinations {
     /// `count` of them, 1 and more, numbered from 0; `seed` decides what is left to chance.
     pub(super) fn new(mode: Mode, count: usize, seed: u64) -> Self {
         let all = vec![Destination::default(); count.max(1)];
-        Self { mode, state: Mutex::new(State { next: 0, all, random: seed | 1 }) }
+        Self { mode, state: Mutex::new(State { next: 0, all, chance: Chance::new(seed) }) }
     }
 
     /// Where the next message goes.
@@ -68,7 +69,7 @@ impl Destinations {
             }
             Mode::HostPool => state.turn(now),
             Mode::EpsilonGreedy => {
-                if state.chance() < EXPLORED {
+                if state.chance.part() < EXPLORED {
                     return state.turn(now);
                 }
                 state.fastest(now).unwrap_or_else(|| state.turn(now))
@@ -117,15 +118,6 @@ impl State {
         let well = self.all.iter().enumerate().filter(|(_, one)| one.is_well(now));
         let speed = |one: &Destination| one.speed.map_or(0.0, |(seconds, _)| seconds);
         well.min_by(|(_, one), (_, other)| speed(one).total_cmp(&speed(other))).map(|(at, _)| at)
-    }
-
-    /// A number from 0 up to 1 (xorshift: it needs to be no better).
-    #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
-    fn chance(&mut self) -> f64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

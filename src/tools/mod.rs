@@ -8,6 +8,8 @@
 //! | [`client`] | what all of those that are clients can be told of their connections |
 //! | [`reader`] | how those that consume do it |
 //! | [`program`] | how all of them begin and end: logs, signals, errors |
+//! | `target` | one nsqd that is published to |
+//! | `chance` | numbers by chance |
 //! | `destinations` | to which of several destinations a message goes |
 //! | `latencies` | how long requests took |
 //! | `progress` | what long work shows of itself |
@@ -15,6 +17,7 @@
 //! Their flags are read by `cli::utilities`.
 
 pub mod bench;
+mod chance;
 pub mod client;
 mod destinations;
 mod latencies;
@@ -26,6 +29,7 @@ pub mod nsq_to_nsq;
 pub mod program;
 mod progress;
 pub mod reader;
+mod target;
 pub mod to_nsq;
 pub mod top;
 

@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use request::Sender;
 pub use request::{Address, AddressError, header};
 
+use super::chance::Chance;
 use super::destinations::{Destinations, Mode};
 use super::latencies::Latencies;
 use super::program::{LogPlan, ToolError, run as run_program, stop_signals};
@@ -79,11 +80,11 @@ async fn hand_on(options: &Options) -> Result<(), ToolError> {
                 reader.leave();
             }
             Some((message, ended)) = open.next(), if !open.is_empty() => {
-                settle(&reader, &progress, &message, ended);
+                reader.settle(&progress, &message, ended);
             }
             messages = reader.next(room), if !is_stopping && room > 0 => {
                 for message in messages {
-                    if options.sample < 1.0 && chance.next() > options.sample {
+                    if options.sample < 1.0 && chance.part() > options.sample {
                         reader.finish(&[message.tag]);
                         continue;
                     }
@@ -104,20 +105,6 @@ async fn hand_on(options: &Options) -> Result<(), ToolError> {
     reader.end().await;
     progress.end();
     Ok(())
-}
-
-fn settle(reader: &Reader, progress: &Progress, message: &Delivery, ended: Result<(), String>) {
-    match ended {
-        Ok(()) => {
-            reader.finish(&[message.tag]);
-            progress.done(1, message.body.len() as u64);
-        }
-        Err(error) => {
-            tracing::error!("{error}");
-            progress.failed();
-            reader.fail(message);
-        }
-    }
 }
 
 impl Targets {
@@ -166,22 +153,5 @@ impl Targets {
             }
         }
         ended.map_err(|error| format!("{address}: {error}"))
-    }
-}
-
-/// Numbers by chance from 0 up to 1 (xorshift: they need to be no better).
-struct Chance(u64);
-
-impl Chance {
-    const fn new(seed: u64) -> Self {
-        Self(seed | 1)
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

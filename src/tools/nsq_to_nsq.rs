@@ -11,26 +11,22 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 pub use filter::Filter;
 use filter::Verdict;
 
-use super::client::{Addresses, ClientOptions};
+use super::client::ClientOptions;
 use super::destinations::{Destinations, Mode};
 use super::latencies::Latencies;
 use super::program::{LogPlan, ToolError, run as run_program, stop_signals};
 use super::progress::Progress;
-use super::reader::{Delivery, Reader, Reading};
-use crate::client::producer::Publish;
-use crate::client::{Health, Producer, ProducerOptions, Work};
+use super::reader::{Reader, Reading};
+use super::target::Target;
 use crate::clock;
 use crate::task::stopped;
 
 /// Messages that are taken in one go.
 const BATCH: usize = 256;
-/// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What to publish again, and where.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,17 +59,10 @@ pub fn run(options: &Options) -> ExitCode {
 
 /// The nsqds that are published to.
 struct Targets {
-    all: Vec<Target>,
+    all: Vec<(Target, Latencies)>,
     choice: Destinations,
     aggregate: Latencies,
     dial_timeout: Duration,
-}
-
-struct Target {
-    address: String,
-    producer: Producer<Publish>,
-    _work: Work,
-    latencies: Latencies,
 }
 
 async fn copy(options: &Options) -> Result<(), ToolError> {
@@ -112,7 +101,7 @@ async fn copy_topic(
                 reader.leave();
             }
             Some((message, ended)) = open.next(), if !open.is_empty() => {
-                settle(&reader, progress, &message, ended);
+                reader.settle(progress, &message, ended);
             }
             messages = reader.next(BATCH), if !is_stopping => {
                 for message in messages {
@@ -139,37 +128,14 @@ async fn copy_topic(
     reader.end().await;
 }
 
-fn settle(reader: &Reader, progress: &Progress, message: &Delivery, ended: Result<(), ToolError>) {
-    match ended {
-        Ok(()) => {
-            reader.finish(&[message.tag]);
-            progress.done(1, message.body.len() as u64);
-        }
-        Err(error) => {
-            tracing::error!("{error}");
-            progress.failed();
-            reader.fail(message);
-        }
-    }
-}
-
 impl Targets {
     async fn start(options: &Options) -> Result<Self, ToolError> {
         let mut all = Vec::new();
         let is_alone = options.destinations.len() == 1;
         for address in &options.destinations {
-            let producer = ProducerOptions {
-                addresses: Addresses { nsqd: vec![address.clone()], lookupd: Vec::new() },
-                lookupd_interval: options.producer.lookupd_interval,
-                response_timeout: ANSWER_TIMEOUT,
-                connect: options.producer.connect.clone(),
-            };
-            let starting = tokio::task::spawn_blocking(move || Producer::start(&producer));
-            let started = starting.await.map_err(|error| ToolError::Setup(error.to_string()))?;
-            let (producer, work) = started.map_err(|error| ToolError::Setup(error.to_string()))?;
+            let target = Target::start(address, &options.producer).await?;
             let every = if is_alone { 0 } else { options.status_every };
-            let latencies = Latencies::new(address.clone(), every);
-            all.push(Target { address: address.clone(), producer, _work: work, latencies });
+            all.push((target, Latencies::new(address.clone(), every)));
         }
         let seed = clock::unix_nanos().unsigned_abs();
         let aggregate = Latencies::new("aggregate".into(), options.status_every);
@@ -182,44 +148,19 @@ impl Targets {
     async fn publish(&self, topic: &str, body: bytes::Bytes) -> Result<(), ToolError> {
         let start = clock::now();
         let chosen = self.choice.choose(start);
-        let Some(target) = self.all.get(chosen) else { return Ok(()) };
-        let ended = target.publish(topic, body, self.dial_timeout).await;
+        let Some((target, latencies)) = self.all.get(chosen) else { return Ok(()) };
+        let ended = async {
+            target.up(self.dial_timeout).await?;
+            target.answered(target.push(topic, body)).await
+        };
+        let ended = ended.await;
         let took = clock::since(start);
         self.choice.report(chosen, ended.is_ok(), took, clock::now());
-        for latencies in [&target.latencies, &self.aggregate] {
+        for latencies in [latencies, &self.aggregate] {
             if let Some(line) = latencies.note(took) {
                 tracing::info!("{line}");
             }
         }
         ended
-    }
-}
-
-impl Target {
-    async fn publish(
-        &self,
-        topic: &str,
-        body: bytes::Bytes,
-        dial_timeout: Duration,
-    ) -> Result<(), ToolError> {
-        let failed = |reason: String| ToolError::Publish { address: self.address.clone(), reason };
-        let mut health = self.producer.health();
-        let up = health.wait_for(|health| *health == Health::Up);
-        let is_up = matches!(timeout(dial_timeout, up).await, Ok(Ok(_)));
-        if !is_up {
-            let reason = match &*self.producer.health().borrow() {
-                Health::Up => "no connection in time".to_owned(),
-                Health::Waiting(reason) | Health::Failed(reason) => reason.clone(),
-            };
-            return Err(failed(reason));
-        }
-        let (publish, answer) = Publish::new(topic, vec![body]);
-        self.producer.push(publish);
-        match timeout(ANSWER_TIMEOUT, answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(refusal))) => Err(failed(refusal.to_string())),
-            Ok(Err(_)) => Err(failed("its connection was given up".into())),
-            Err(_) => Err(failed(format!("no answer within {ANSWER_TIMEOUT:?}"))),
-        }
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::client::{Addresses, ClientOptions};
 use super::program::{ToolError, try_all};
+use super::progress::Progress;
 pub(super) use crate::client::Delivery;
 use crate::client::{Consumer, ConsumerOptions, Tag, Work};
 pub use crate::names::is_valid_name;
@@ -96,6 +97,26 @@ impl Reader {
     pub(super) fn fail(&self, message: &Delivery) {
         let delay = self.client.delay_after(message.attempts);
         self.consumer.requeue(&[(message.tag, delay)], true);
+    }
+
+    /// What became of a message that was handed on: it is finished, or it failed and `progress` counts that.
+    pub(super) fn settle(
+        &self,
+        progress: &Progress,
+        message: &Delivery,
+        ended: Result<(), impl std::fmt::Display>,
+    ) {
+        match ended {
+            Ok(()) => {
+                self.finish(&[message.tag]);
+                progress.done(1, message.body.len() as u64);
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                progress.failed();
+                self.fail(message);
+            }
+        }
     }
 
     /// This one is somebody else's: it comes again at once.

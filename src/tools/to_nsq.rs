@@ -11,14 +11,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
 
-use super::client::{Addresses, ClientOptions};
+use super::client::ClientOptions;
 use super::program::{LogPlan, ToolError, run as run_program, stop_signals, try_all};
 use super::progress::Progress;
-use crate::client::producer::Publish;
-use crate::client::{Producer, ProducerOptions, Refusal, Work};
+use super::target::{Answer, Target};
 use crate::limit::{Allowance, LimitOptions, Limiter, Rate};
 use crate::task::stopped;
 
@@ -28,8 +26,6 @@ const WINDOW: usize = 200;
 const AHEAD: usize = 256;
 /// The largest piece, bytes: no nsqd takes more.
 const PIECE_MAX: u64 = 1 << 30;
-/// How long an answer may take, a lost connection that is made again included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What to publish where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +52,16 @@ pub fn run(options: &Options) -> ExitCode {
 
 /// One nsqd, and the answers that it owes.
 struct Destination {
-    address: String,
-    producer: Producer<Publish>,
-    _work: Work,
-    open: VecDeque<oneshot::Receiver<Result<(), Refusal>>>,
+    target: Target,
+    open: VecDeque<Answer>,
 }
 
 async fn publish_all(options: &Options) -> Result<(), ToolError> {
     try_all(&options.nsqd, &options.client).await?;
     let mut destinations = Vec::new();
     for address in &options.nsqd {
-        destinations.push(Destination::start(address, &options.client).await?);
+        let target = Target::start(address, &options.client).await?;
+        destinations.push(Destination { target, open: VecDeque::new() });
     }
     let mut stop = stop_signals()?;
     let total = size_of_input();
@@ -107,24 +102,9 @@ async fn publish_all(options: &Options) -> Result<(), ToolError> {
 }
 
 impl Destination {
-    async fn start(address: &str, client: &ClientOptions) -> Result<Self, ToolError> {
-        let options = ProducerOptions {
-            addresses: Addresses { nsqd: vec![address.to_owned()], lookupd: Vec::new() },
-            lookupd_interval: client.lookupd_interval,
-            response_timeout: ANSWER_TIMEOUT,
-            connect: client.connect.clone(),
-        };
-        let starting = tokio::task::spawn_blocking(move || Producer::start(&options));
-        let started = starting.await.map_err(|error| ToolError::Setup(error.to_string()))?;
-        let (producer, work) = started.map_err(|error| ToolError::Setup(error.to_string()))?;
-        Ok(Self { address: address.to_owned(), producer, _work: work, open: VecDeque::new() })
-    }
-
     async fn push(&mut self, topic: &str, piece: Bytes) -> Result<(), ToolError> {
         self.settle(WINDOW - 1).await?;
-        let (publish, answer) = Publish::new(topic, vec![piece]);
-        self.producer.push(publish);
-        self.open.push_back(answer);
+        self.open.push_back(self.target.push(topic, piece));
         Ok(())
     }
 
@@ -132,14 +112,7 @@ impl Destination {
     async fn settle(&mut self, most: usize) -> Result<(), ToolError> {
         while self.open.len() > most {
             let Some(answer) = self.open.pop_front() else { break };
-            let failed =
-                |reason: String| ToolError::Publish { address: self.address.clone(), reason };
-            match timeout(ANSWER_TIMEOUT, answer).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(refusal))) => return Err(failed(refusal.to_string())),
-                Ok(Err(_)) => return Err(failed("its connection was given up".into())),
-                Err(_) => return Err(failed(format!("no answer within {ANSWER_TIMEOUT:?}"))),
-            }
+            self.target.answered(answer).await?;
         }
         Ok(())
     }

@@ -301,3 +301,18 @@ fn empty_and_oversized_bodies_go_where_the_route_says() {
     assert_eq!(site.settled("parks")["dead_lettered"], 2);
     await_held(&site, "parks.@", (0, 0));
 }
+
+#[test]
+fn a_route_says_whether_it_waits_for_a_consumer_or_for_one_that_is_ready() {
+    let site = Site::start(ROUTES);
+    let reason = |text: &str| {
+        until_true(text, || site.await_state("direct", "idle")["reason"] == text);
+    };
+    reason("no consumer is subscribed to the channel");
+    let mut client = Client::subscribed(site.server.tcp(), &site.name("direct.@"), "c", 0);
+    reason("no consumer of the channel is ready");
+    client.command("RDY 1");
+    site.await_state("direct", "running");
+    drop(client);
+    reason("no consumer is subscribed to the channel");
+}

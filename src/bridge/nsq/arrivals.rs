@@ -285,24 +285,21 @@ impl Arrivals for Feeder {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let follows = self.follows;
-            let is_wanted = move |audience: &Audience| {
-                audience.consumers > 0 && (audience.ready > 0 || !follows)
-            };
-            let now = *audience.borrow();
+            let now = *audience.borrow_and_update();
             if now.consumers == 0 {
                 self.status.idle("no consumer is subscribed to the channel");
-            } else if !is_wanted(&now) {
+            } else if self.follows && now.ready == 0 {
                 self.status.idle("no consumer of the channel is ready");
+            } else {
+                return;
             }
             let is_there = tokio::select! {
                 () = phase::is_not(&mut self.phase, Phase::Running) => continue,
-                found = audience.wait_for(is_wanted) => found.is_ok(),
+                changed = audience.changed() => changed.is_ok(),
             };
-            if is_there {
-                return;
+            if !is_there {
+                self.channel = None;
             }
-            self.channel = None;
         }
     }
 

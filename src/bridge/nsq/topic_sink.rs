@@ -51,7 +51,7 @@ impl TopicSink {
         let signal = Arc::<Signal>::default();
         let mut open = Open::default();
         let mut is_fed = true;
-        self.status.running();
+        self.status.begun();
         while is_fed || !open.answers.is_empty() {
             let has_room =
                 open.messages < self.window.messages as usize && open.bytes < self.window.bytes;

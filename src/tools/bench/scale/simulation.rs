@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::plan::{Plan, Queue, float};
+use crate::tools::chance::Chance;
 
 /// Steps a second.
 const STEPS: u64 = 100;
@@ -71,7 +72,7 @@ struct State {
 
 /// Runs the plan through an outage.
 pub(super) fn simulate(plan: &Plan, outage: Outage, seed: u64) -> Seen {
-    let mut chance = Chance(seed | 1);
+    let mut chance = Chance::new(seed);
     let queues = plan.queues;
     let mut states: Vec<State> = (0..queues)
         // As RabbitMQ's `queue-leader-locator: balanced` does it.
@@ -90,7 +91,7 @@ pub(super) fn simulate(plan: &Plan, outage: Outage, seed: u64) -> Seen {
     for step in 0..back + AFTER * STEPS {
         if is_away(step) && step == begins + ELECTION * STEPS && is_quorum {
             let leaders = states.iter_mut().filter(|state| in_region(state.leader));
-            leaders.for_each(|state| state.leader = chance.other_than(plan, in_region));
+            leaders.for_each(|state| state.leader = other_than(&mut chance, plan, in_region));
         }
         let brokers = usize::try_from(plan.brokers).unwrap_or_default();
         let full = float(plan.demand.broker_cores) * 1e6 / float(STEPS);
@@ -111,7 +112,7 @@ pub(super) fn simulate(plan: &Plan, outage: Outage, seed: u64) -> Seen {
         let mut unserved = led(&states, brokers);
         for at in order {
             let Some(state) = states.get_mut(at) else { continue };
-            state.waiting += (each + each.sqrt() * chance.noise()).max(0.0);
+            state.waiting += (each + each.sqrt() * noise(&mut chance)).max(0.0);
             if is_away(step) && in_region(state.leader) {
                 continue;
             }
@@ -155,38 +156,15 @@ fn led(states: &[State], brokers: usize) -> Vec<u64> {
     led
 }
 
-/// Numbers by chance (xorshift: they need to be no better).
-struct Chance(u64);
+/// A broker that is not in the region; any if all are.
+fn other_than(chance: &mut Chance, plan: &Plan, in_region: impl Fn(u64) -> bool) -> u64 {
+    let mut tries = (0..1000).map(|_| chance.below(plan.brokers));
+    tries.find(|broker| !in_region(*broker)).unwrap_or_default()
+}
 
-impl Chance {
-    const fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// One of the numbers below `count`.
-    const fn below(&mut self, count: u64) -> u64 {
-        (self.next() >> 11) % if count == 0 { 1 } else { count }
-    }
-
-    /// A broker that is not in the region; any if all are.
-    fn other_than(&mut self, plan: &Plan, in_region: impl Fn(u64) -> bool) -> u64 {
-        for _ in 0..1000 {
-            let broker = self.below(plan.brokers);
-            if !in_region(broker) {
-                return broker;
-            }
-        }
-        0
-    }
-
-    /// Around nought, with a deviation of 1: twelve even numbers make nearly a normal one.
-    fn noise(&mut self) -> f64 {
-        let sum: f64 = (0..12).map(|_| float(self.next() >> 11) / float(1 << 53)).sum();
-        sum - 6.0
-    }
+/// Around nought, with a deviation of 1: twelve even numbers make nearly a normal one.
+fn noise(chance: &mut Chance) -> f64 {
+    (0..12).map(|_| chance.part()).sum::<f64>() - 6.0
 }
 
 #[cfg(test)]
