@@ -34,6 +34,7 @@ mod nsq;
 mod phase;
 pub mod plan;
 pub mod properties;
+pub mod redrive;
 pub mod remote;
 pub mod route;
 mod runner;

@@ -10,6 +10,7 @@
 
 mod admission;
 mod alarms;
+mod arrival;
 mod burials;
 mod channel;
 mod client;

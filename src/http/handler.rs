@@ -12,8 +12,8 @@ use super::query::Query;
 use super::reply::{self, Refusal, Reply};
 use super::router::{Endpoint, NODE};
 use super::{
-    Context, debug, drain, health, info, options, peek, publish, route_control, routes, stats,
-    topics,
+    Context, debug, drain, health, info, messages, options, peek, publish, route_control, routes,
+    stats, topics,
 };
 
 /// What is served at an entrance.
@@ -86,6 +86,8 @@ async fn run(
         Endpoint::ChannelUnpause => topics::set_channel_paused(context, raw, false).await,
         Endpoint::TopicPeek => peek::topic(context, raw),
         Endpoint::ChannelPeek => peek::channel(context, raw),
+        Endpoint::MessagesRequeue => messages::requeue(context, raw, body).await,
+        Endpoint::MessagesDiscard => messages::discard(context, raw, body).await,
         Endpoint::DrainState => drain::state(context),
         Endpoint::Drain => drain::begin(context, raw),
         Endpoint::Draining => Ok(drain::is_draining(context)),

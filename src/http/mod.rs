@@ -18,6 +18,7 @@ mod handler;
 mod health;
 mod info;
 pub mod lookupd;
+mod messages;
 mod options;
 mod peek;
 mod publish;

@@ -10,7 +10,7 @@ use super::query::Query;
 use super::reply::{Refusal, Reply};
 use super::topics;
 use super::{Context, Limits};
-use crate::engine::{Accepted, Mark, Outcome, PublishError, Signal, Topic};
+use crate::engine::{Accepted, PublishError, Signal, Topic};
 
 /// POST `/pub`.
 pub(super) async fn publish(
@@ -158,43 +158,16 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::try_from(number).unwrap_or(0), rest))
 }
 
-/// Wakes consumers, waits until the journal or the far side has it, and says how it went.
+/// Waits until the journal or the far side has it, and says how it went.
 async fn settle(
     context: &Context,
     topic: &Topic,
     accepted: Result<Accepted, PublishError>,
     signal: &Arc<Signal>,
 ) -> Result<Reply, Refusal> {
-    match accepted.map_err(|error| refused(&error))? {
-        Accepted::Now => topic.wake(),
-        Accepted::Logged(mark) => {
-            topic.wake();
-            logged(context, mark, signal).await?;
-        }
-        Accepted::Pending(ticket) => loop {
-            match ticket.outcome() {
-                Some(Ok(())) => break,
-                Some(Err(error)) => return Err(refused(error)),
-                None => signal.woken().await,
-            }
-        },
-    }
-    Ok(Reply::ok())
-}
-
-/// Waits until the journal has reached `mark`.
-async fn logged(context: &Context, mark: Mark, signal: &Arc<Signal>) -> Result<(), Refusal> {
-    let Some(journal) = context.engine.journal() else { return Ok(()) };
-    loop {
-        match journal.outcome(mark) {
-            Outcome::Done => return Ok(()),
-            Outcome::Failed(trouble) => return Err(refused(&trouble.into())),
-            Outcome::Pending => {
-                journal.wake_at(mark, signal);
-                signal.woken().await;
-            }
-        }
-    }
+    let accepted = accepted.map_err(|error| refused(&error))?;
+    let arrived = context.engine.arrived(topic, accepted, signal).await;
+    arrived.map(|()| Reply::ok()).map_err(|error| refused(&error))
 }
 
 /// 503: nsqd's word if the node or topic is going, else the reason in words.

@@ -5,7 +5,7 @@ mod base64;
 mod headers;
 pub mod message;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::policy::DeadLetter;
 
@@ -62,10 +62,69 @@ pub fn json(letter: &DeadLetter<'_>) -> Vec<u8> {
     serde_json::to_vec(&envelope).unwrap_or_else(|_| letter.body.to_vec())
 }
 
+/// A dead letter that was found in an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The topic that it comes from.
+    pub topic: String,
+    /// The body as it was published.
+    pub body: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opened {
+    #[serde(rename = "reason")]
+    _reason: String,
+    topic: String,
+    #[serde(rename = "channel")]
+    _channel: String,
+    #[serde(rename = "id")]
+    _id: String,
+    #[serde(rename = "timestamp")]
+    _timestamp: i64,
+    #[serde(rename = "attempts")]
+    _attempts: u16,
+    encoding: Option<String>,
+    body: String,
+}
+
+/// The dead letter in an envelope of [`json`]; `None` for anything else.
+#[must_use]
+pub fn open(envelope: &[u8]) -> Option<Letter> {
+    let opened: Opened = serde_json::from_slice(envelope).ok()?;
+    let body = match opened.encoding.as_deref() {
+        None => opened.body.into_bytes(),
+        Some(BASE64) => base64::decode(&opened.body)?,
+        Some(_) => return None,
+    };
+    Some(Letter { topic: opened.topic, body })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::names::MessageId;
+
+    #[test]
+    fn an_envelope_is_opened_and_anything_else_is_not() {
+        for body in [&b"{\"a\":1}"[..], &[0xff, 0]] {
+            let letter = DeadLetter {
+                reason: "requeued",
+                topic: "orders",
+                channel: "billing",
+                id: MessageId(255),
+                timestamp: 7,
+                attempts: 3,
+                body,
+            };
+            let found = open(&json(&letter));
+            assert_eq!(found, Some(Letter { topic: "orders".into(), body: body.to_vec() }));
+        }
+        for other in ["", "7", "{}", r#"{"topic":"orders","body":"x"}"#] {
+            assert_eq!(open(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn an_envelope_has_reason_and_origin() {

@@ -120,9 +120,16 @@ impl State {
             self.forget(seq, pull.leftovers);
             return true;
         }
+        self.give(at, seq, pull);
+        true
+    }
+
+    /// Puts a message of the window in flight at the consumer that pulls. The channel holds a claim on it, and its block is
+    /// there.
+    pub(super) fn give<F: FnMut(Picked<'_>)>(&mut self, at: u32, seq: u64, pull: &mut Pull<'_, F>) {
         let attempts = self.hand_over(at, pull.consumer, pull.now);
         let Some(slot) = self.slots.get(at) else {
-            return true;
+            return;
         };
         match &slot.detached {
             Some(detached) => pull.deliver(Picked {
@@ -131,14 +138,12 @@ impl State {
                 attempts,
                 body: &detached.body,
             }),
-            // The channel holds a claim on it, so its block is there.
             None => {
                 if let Some(Stored { timestamp, body, .. }) = pull.view.log.get(seq) {
                     pull.deliver(Picked { seq, timestamp, attempts, body });
                 }
             }
         }
-        true
     }
 
     /// Whether the channel's limit lets one more message pass. Asked when there is one.

@@ -3,6 +3,7 @@
 //! [`state`] is the pure state machine; this file puts it behind its lock and joins it to the topic's log, the alarms and
 //! the consumers' connections. Lock order: feed, then channel; nobody is called back while either is held.
 
+mod by_hand;
 mod consumers;
 mod counts;
 mod delivery;

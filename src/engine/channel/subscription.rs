@@ -32,8 +32,8 @@ pub struct Delivery<'a> {
 /// One subscription. Dropping it unsubscribes and makes what is in flight ready again.
 #[derive(Debug)]
 pub struct Consumer {
-    channel: Arc<Channel>,
-    index: u32,
+    pub(super) channel: Arc<Channel>,
+    pub(super) index: u32,
     client: Arc<Client>,
 }
 
