@@ -218,6 +218,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         let node = doors.node(nsqd, hostname)?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
         context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
+        context.queues = Some(Arc::clone(&flows.bridge));
         context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
         context.registry = flows.registered();
         context.persist = persist(kept.clone(), &engine);

@@ -39,13 +39,18 @@ impl Links {
         if let Some(found) = running.get(&key) {
             return Some(Arc::clone(&found.link));
         }
-        let options = self.brokers.iter().find(|options| options.name == broker)?.clone();
+        let options = self.broker(broker)?;
         let link = Link::new(options, role);
         let stop = watch::Sender::new(false);
         let (kept, mut stopping) = (Arc::clone(&link), stop.subscribe());
         let task = spawn("link", async move { kept.run(stopped(&mut stopping)).await });
         running.insert(key, Running { link: Arc::clone(&link), stop, task });
         Some(link)
+    }
+
+    /// The broker of this name.
+    pub(super) fn broker(&self, name: &str) -> Option<BrokerOptions> {
+        self.brokers.iter().find(|options| options.name == name).cloned()
     }
 
     /// How all of them are, sorted by broker.

@@ -27,6 +27,7 @@ mod deferred;
 mod delay;
 pub mod envelope;
 mod gate;
+pub mod letters;
 mod links;
 mod management;
 mod message;

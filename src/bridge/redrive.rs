@@ -118,13 +118,24 @@ pub async fn discard(
 
 async fn publish(engine: &Arc<Engine>, held: &Held, to: Option<&str>) -> Result<(), String> {
     let letter = envelope::open(&held.body);
-    let name = to.or(letter.as_ref().map(|letter| letter.topic.as_str())).ok_or_else(|| {
-        "the message does not say where it comes from: name the topic that it is to go to"
-            .to_owned()
-    })?;
-    let body = letter.as_ref().map_or(&*held.body, |letter| &*letter.body);
+    let name =
+        to.or_else(|| letter.as_ref().map(|letter| letter.topic.as_str())).ok_or_else(|| {
+            "the message does not say where it comes from: name the topic that it is to go to"
+                .to_owned()
+        })?;
+    // Apart, as it is large.
+    Box::pin(publish_to(engine, name, letter.as_ref().map_or(&*held.body, |letter| &*letter.body)))
+        .await
+}
+
+/// Publishes a message and waits until the topic has it.
+pub(super) async fn publish_to(
+    engine: &Arc<Engine>,
+    topic: &str,
+    body: &[u8],
+) -> Result<(), String> {
     let send = async {
-        let topic = engine.topic(name)?;
+        let topic = engine.topic(topic)?;
         let signal = Arc::<Signal>::default();
         let accepted = topic.publish(std::iter::once(body), &signal)?;
         engine.arrived(&topic, accepted, &signal).await
@@ -224,7 +235,8 @@ impl Hand {
     }
 
     fn finish(&self, held: &Held, redriven: &mut Redriven) {
-        match self.consumer.settle(clock::now()).finish(&held.id.to_hex()) {
+        let finished = self.consumer.settle(clock::now()).finish(&held.id.to_hex());
+        match finished {
             Ok(()) => redriven.done += 1,
             Err(error) => {
                 redriven.failed.push(Failed { id: held.id.to_string(), reason: error.to_string() });

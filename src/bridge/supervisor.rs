@@ -22,7 +22,7 @@ use crate::metrics::route::RouteStatus;
 
 /// All routes of a node, running.
 pub struct Bridge {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     routes: Mutex<Vec<Running>>,
     /// The topics that live at brokers, if any do.
     store: Option<Arc<RabbitStore>>,

@@ -12,8 +12,8 @@ use super::query::Query;
 use super::reply::{self, Refusal, Reply};
 use super::router::{Endpoint, NODE};
 use super::{
-    Context, debug, drain, health, info, messages, options, peek, publish, route_control, routes,
-    stats, topics,
+    Context, debug, drain, health, info, letters, messages, options, peek, publish, route_control,
+    routes, stats, topics,
 };
 
 /// What is served at an entrance.
@@ -86,8 +86,12 @@ async fn run(
         Endpoint::ChannelUnpause => topics::set_channel_paused(context, raw, false).await,
         Endpoint::TopicPeek => peek::topic(context, raw),
         Endpoint::ChannelPeek => peek::channel(context, raw),
-        Endpoint::MessagesRequeue => messages::requeue(context, raw, body).await,
-        Endpoint::MessagesDiscard => messages::discard(context, raw, body).await,
+        // These are large, and rare.
+        Endpoint::MessagesRequeue => Box::pin(messages::requeue(context, raw, body)).await,
+        Endpoint::MessagesDiscard => Box::pin(messages::discard(context, raw, body)).await,
+        Endpoint::QueueMessages => Box::pin(letters::look(context, path, raw)).await,
+        Endpoint::QueueRequeue => Box::pin(letters::requeue(context, path, raw, body)).await,
+        Endpoint::QueueDiscard => Box::pin(letters::discard(context, path, raw, body)).await,
         Endpoint::DrainState => drain::state(context),
         Endpoint::Drain => drain::begin(context, raw),
         Endpoint::Draining => Ok(drain::is_draining(context)),

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Context;
 use super::body::{End, Incoming};
@@ -25,18 +26,24 @@ struct Asked {
     to: Option<String>,
 }
 
-impl Asked {
-    async fn read(body: &mut Incoming) -> Result<Self, Refusal> {
-        let (text, end) = body.read(REQUEST_MAX).await;
-        match end {
-            End::Complete => {}
-            End::TooLong => return Err(Refusal::too_large("BODY_TOO_BIG")),
-            End::Broken => return Err(Refusal::internal()),
-        }
-        serde_json::from_slice(&text)
-            .map_err(|error| Refusal::bad("INVALID_BODY").explained(Some(error.to_string())))
+/// What a request asks for, in JSON.
+pub(super) async fn read<T: DeserializeOwned>(body: &mut Incoming) -> Result<T, Refusal> {
+    let (text, end) = body.read(REQUEST_MAX).await;
+    match end {
+        End::Complete => {}
+        End::TooLong => return Err(Refusal::too_large("BODY_TOO_BIG")),
+        End::Broken => return Err(Refusal::internal()),
     }
+    serde_json::from_slice(&text)
+        .map_err(|error| Refusal::bad("INVALID_BODY").explained(Some(error.to_string())))
+}
 
+/// Neither some nor all, or both.
+pub(super) fn unclear() -> Refusal {
+    Refusal::bad("INVALID_BODY").explained(Some("give either ids or all: true".to_owned()))
+}
+
+impl Asked {
     fn selection(&self) -> Result<Selection, Refusal> {
         match (self.all, self.ids.is_empty()) {
             (true, true) => Ok(Selection::All),
@@ -49,10 +56,7 @@ impl Asked {
                 let ids: Option<Vec<MessageId>> = self.ids.iter().map(id).collect();
                 ids.map(Selection::These).ok_or_else(|| Refusal::bad("INVALID_ID"))
             }
-            _ => {
-                let detail = "give either ids or all: true".to_owned();
-                Err(Refusal::bad("INVALID_BODY").explained(Some(detail)))
-            }
+            _ => Err(unclear()),
         }
     }
 }
@@ -75,7 +79,7 @@ pub(super) async fn requeue(
     body: &mut Incoming,
 ) -> Result<Reply, Refusal> {
     let channel = topics::existing_channel(context, &Query::parse(raw)?)?;
-    let asked = Asked::read(body).await?;
+    let asked: Asked = read(body).await?;
     let selection = asked.selection()?;
     let to = asked.to.as_deref().filter(|to| !to.is_empty());
     Reply::json(&redrive::requeue(&context.engine, &channel, &selection, to).await?)
@@ -88,7 +92,7 @@ pub(super) async fn discard(
     body: &mut Incoming,
 ) -> Result<Reply, Refusal> {
     let channel = topics::existing_channel(context, &Query::parse(raw)?)?;
-    let selection = Asked::read(body).await?.selection()?;
+    let selection = read::<Asked>(body).await?.selection()?;
     Reply::json(&redrive::discard(&channel, &selection).await?)
 }
 

@@ -17,6 +17,7 @@ mod gotime;
 mod handler;
 mod health;
 mod info;
+mod letters;
 pub mod lookupd;
 mod messages;
 mod options;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use axum::handler::{Handler, HandlerService};
 use tokio::sync::oneshot;
 
+use crate::bridge::Bridge;
 use crate::clock::{self, Instant};
 use crate::engine::Engine;
 use crate::metrics::registry::RegistryStatus;
@@ -175,6 +177,8 @@ pub struct Context {
     pub persist: Persist,
     /// The routes that run in it.
     pub routes: Arc<dyn RoutesView>,
+    /// Where messages of brokers' queues are looked at; nowhere if there are no brokers.
+    pub queues: Option<Arc<Bridge>>,
     /// Who changes them; nobody if there are none to change.
     pub control: Option<Arc<dyn RouteControl>>,
     /// What it shares with other nodes, if it does.
@@ -194,6 +198,7 @@ impl Context {
             health: Arc::new(|| Ok(())),
             persist: Arc::new(|| Ok(())),
             routes: Arc::new(NoRoutes),
+            queues: None,
             control: None,
             registry: Arc::new(|| None),
             options: Arc::new(Options::new(

@@ -28,6 +28,9 @@ pub(super) enum Endpoint {
     ChannelPeek,
     MessagesRequeue,
     MessagesDiscard,
+    QueueMessages,
+    QueueRequeue,
+    QueueDiscard,
     DrainState,
     Drain,
     Draining,
@@ -78,6 +81,9 @@ pub(super) const NODE: &Table<Endpoint> = &[
     (GET, "/channel/peek", Endpoint::ChannelPeek),
     (POST, "/v1/messages/requeue", Endpoint::MessagesRequeue),
     (POST, "/v1/messages/discard", Endpoint::MessagesDiscard),
+    (GET, "/v1/brokers/:broker/messages", Endpoint::QueueMessages),
+    (POST, "/v1/brokers/:broker/messages/requeue", Endpoint::QueueRequeue),
+    (POST, "/v1/brokers/:broker/messages/discard", Endpoint::QueueDiscard),
     (GET, "/v1/drain", Endpoint::DrainState),
     (POST, "/v1/drain", Endpoint::Drain),
     (GET, "/config/drain", Endpoint::Draining),
@@ -207,7 +213,8 @@ mod tests {
     #[test]
     fn each_path_has_its_endpoint() {
         for (method, path, endpoint) in NODE {
-            let path = path.replace(":option", "any").replace(":name", "any");
+            let path =
+                path.replace(":option", "any").replace(":name", "any").replace(":broker", "any");
             assert_eq!(resolve(method, &path), Resolved::Endpoint(*endpoint));
         }
     }

@@ -30,6 +30,7 @@ mod delays;
 mod discovery;
 mod edges;
 mod http_nsqd;
+mod letters;
 mod limits;
 mod lookupd;
 mod migration;

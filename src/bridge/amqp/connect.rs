@@ -90,6 +90,27 @@ pub(super) async fn connect(
     Err(failure)
 }
 
+/// Connects to whichever host of the broker takes the connection, for one `purpose` that the broker shows, beside the
+/// supervised connections.
+///
+/// # Errors
+/// What each of them said.
+pub(super) async fn connect_once(
+    broker: &BrokerOptions,
+    purpose: &str,
+) -> Result<(Connection, Plug), String> {
+    let uri = address(broker).await.map_err(|failure| failure.words)?;
+    let name = format!("{} ({purpose})", broker.connection_name);
+    let mut words = Vec::new();
+    for host in broker.all_hosts(&uri) {
+        match connect(broker, &uri, &host, &name).await {
+            Ok(open) => return Ok(open),
+            Err(Failure { words: why, .. }) => words.push(format!("{host}: {why}")),
+        }
+    }
+    Err(words.join("; "))
+}
+
 /// Reads files where it may block.
 async fn on_the_side<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, String> + Send + 'static,

@@ -12,6 +12,7 @@ mod connect;
 pub(super) mod consumer;
 pub(super) mod desk;
 mod errors;
+pub(super) mod hand;
 pub(super) mod link;
 pub(super) mod observer;
 mod outgoing;

@@ -8,9 +8,8 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::connect::{self, Failure};
+use super::connect;
 use super::properties::from_amqp;
-use super::socket::Plug;
 use super::{errors, topology};
 use crate::bridge::broker::BrokerOptions;
 use crate::bridge::compare::side::Seen;
@@ -40,25 +39,12 @@ pub(in crate::bridge) async fn observe(
     ready: oneshot::Sender<()>,
     seen: mpsc::Sender<Seen>,
 ) -> Result<(), String> {
-    let (connection, plug) = open(broker).await?;
+    let (connection, plug) = connect::connect_once(broker, "compare").await?;
     let looking = look(&connection, sight, ready, seen).await;
     // Whether it ends politely is of no interest: closing gives everything back.
     drop(connection.close(200, "closing".into()).await);
     plug.pull();
     looking
-}
-
-async fn open(broker: &BrokerOptions) -> Result<(Connection, Plug), String> {
-    let uri = connect::address(broker).await.map_err(|failure| failure.words)?;
-    let name = format!("{} (compare)", broker.connection_name);
-    let mut words = Vec::new();
-    for host in broker.all_hosts(&uri) {
-        match connect::connect(broker, &uri, &host, &name).await {
-            Ok(open) => return Ok(open),
-            Err(Failure { words: why, .. }) => words.push(format!("{host}: {why}")),
-        }
-    }
-    Err(words.join("; "))
 }
 
 async fn look(

@@ -7,17 +7,16 @@
 use lapin::{Channel, Connection};
 use tokio::time::timeout;
 
-use super::connect::{self, Failure};
+use super::connect;
 use super::socket::Plug;
 use super::{errors, topology};
-use crate::bridge::broker::{BrokerOptions, BrokerUri};
+use crate::bridge::broker::BrokerOptions;
 use crate::bridge::plan::{Finding, State, Thing};
 use crate::bridge::topology::{ExchangeDeclare, ExchangeKind, QueueDeclare, QueueKind};
 
 /// A connection that asks.
 pub(in crate::bridge) struct Prober {
     broker: BrokerOptions,
-    uri: BrokerUri,
     open: Option<(Connection, Plug)>,
 }
 
@@ -36,8 +35,7 @@ impl Prober {
     /// # Errors
     /// What the last of them said.
     pub(in crate::bridge) async fn connect(broker: &BrokerOptions) -> Result<Self, String> {
-        let uri = connect::address(broker).await.map_err(|failure| failure.words)?;
-        let mut prober = Self { broker: broker.clone(), uri, open: None };
+        let mut prober = Self { broker: broker.clone(), open: None };
         prober.connection().await?;
         Ok(prober)
     }
@@ -47,24 +45,12 @@ impl Prober {
             self.open.as_ref().is_some_and(|(connection, _)| connection.status().connected());
         if !is_open {
             self.close().await;
-            self.open = Some(self.reconnect().await?);
+            self.open = Some(connect::connect_once(&self.broker, "plan").await?);
         }
         match &self.open {
             Some((connection, _)) => Ok(connection),
             None => Err("there is no connection".to_owned()),
         }
-    }
-
-    async fn reconnect(&self) -> Result<(Connection, Plug), String> {
-        let name = format!("{} (plan)", self.broker.connection_name);
-        let mut words = Vec::new();
-        for host in self.broker.all_hosts(&self.uri) {
-            match connect::connect(&self.broker, &self.uri, &host, &name).await {
-                Ok(open) => return Ok(open),
-                Err(Failure { words: why, .. }) => words.push(format!("{host}: {why}")),
-            }
-        }
-        Err(words.join("; "))
     }
 
     /// Closes the connection.

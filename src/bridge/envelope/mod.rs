@@ -7,6 +7,7 @@ pub mod message;
 
 use serde::{Deserialize, Serialize};
 
+use super::properties::Table;
 use crate::engine::policy::DeadLetter;
 
 /// What says that a body is not the text itself.
@@ -60,6 +61,13 @@ pub fn json(letter: &DeadLetter<'_>) -> Vec<u8> {
     };
     // Texts and numbers can always be written; were it otherwise, the body alone is better than nothing.
     serde_json::to_vec(&envelope).unwrap_or_else(|_| letter.body.to_vec())
+}
+
+/// Headers as an envelope has them.
+#[must_use]
+pub fn headers_json(headers: &Table) -> serde_json::Value {
+    // Texts, numbers and names can always be written.
+    serde_json::to_value(headers::Plain(headers)).unwrap_or_default()
 }
 
 /// A dead letter that was found in an envelope.
