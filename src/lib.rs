@@ -5,12 +5,13 @@
 //! | level | modules |
 //! | --- | --- |
 //! | 5 | `main`, [`cli`], [`node`], [`tools`] |
-//! | 4 | [`http`], [`telemetry`], [`config`] |
+//! | 4 | [`http`], [`telemetry`], [`config`], [`admin`] |
 //! | 3 | [`bridge`], [`lookup`], [`registry`] |
 //! | 2 | [`server`], [`client`] |
 //! | 1 | [`engine`], [`limit`] |
 //! | 0 | [`protocol`], [`storage`], [`names`], [`clock`], [`metrics`], [`task`], [`stream`], [`tls`] |
 
+pub mod admin;
 pub mod bridge;
 pub mod cli;
 pub mod client;

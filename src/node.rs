@@ -3,6 +3,7 @@
 //! Start: lock the data folder, bind the ports, load what is kept, then serve; nothing has happened yet when one of the
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
+mod admin;
 mod doors;
 mod ending;
 pub mod export;
@@ -39,6 +40,7 @@ use crate::storage::{DataLock, StorageError, metadata};
 use crate::task::{spawn, stopped};
 pub use crate::telemetry::logs::nsqd_line as log_line;
 use crate::telemetry::{logs, statsd};
+pub use admin::{AdminPlan, run_admin};
 use doors::Doors;
 use flows::Flows;
 use lookupd::{Discovery, Lookupd};
@@ -91,6 +93,16 @@ pub enum NodeError {
         address: String,
         /// The option that says so.
         option: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// An address that is to be asked means nothing here.
+    #[error("failed to resolve {flag} address ({address}) - {source}")]
+    Resolve {
+        /// The flag that gives it.
+        flag: &'static str,
+        /// As it was given.
+        address: String,
         /// The system's words.
         source: io::Error,
     },
@@ -196,9 +208,9 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let security = Security::load(nsqd)?;
     let doors = Doors::open(nsqd, &security).await?;
     let own = Lookupd::embedded(&plan.config).await?;
+    let admin = admin::Embedded::open(&plan, (&doors, own.as_ref()), &logging).await?;
     let mut signals = ending::Signals::new()?;
-    let hostname = hostname();
-    let resolved = resolve(nsqd, &hostname, &doors)?;
+    let resolved = resolve(nsqd, &hostname(), &doors)?;
     greet(&plan, &resolved);
     let engine = open(engine_options(&plan, &resolved), nsqd, kept.as_deref())?;
     engine.declare()?;
@@ -215,7 +227,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
     let mut serving = Vec::new();
     if doors.has_http() {
-        let node = doors.node(nsqd, hostname)?;
+        let node = doors.node(nsqd, hostname())?;
         let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
         context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
         context.queues = Some(Arc::clone(&flows.bridge));
@@ -227,6 +239,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
         let both = (doors.http, doors.https);
         serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
     }
+    serving.extend(admin::serve(admin, &stop.subscribe())?);
     let settled = watch::Sender::new(false);
     let prefix = resolved.statsd_prefix(nsqd);
     let pushing =

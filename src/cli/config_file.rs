@@ -12,11 +12,14 @@ use crate::cli::goflags::{Flag, Given, Kind, is_level, parse_bool, parse_duratio
 
 /// Keys that are not the flag's name with underscores; `None` for flags that a file cannot give.
 const SPECIAL: &[(&str, Option<&str>)] = &[
+    ("admin-user", Some("admin_users")),
     ("auth-http-address", Some("auth_http_addresses")),
     ("config", None),
     ("e2e-processing-latency-percentile", Some("e2e_processing_latency_percentiles")),
     ("lookupd-tcp-address", Some("nsqlookupd_tcp_addresses")),
+    ("lookupd-http-address", Some("nsqlookupd_http_addresses")),
     ("node-id", Some("id")),
+    ("nsqd-http-address", Some("nsqd_http_addresses")),
     ("verbose", None),
     ("version", None),
     ("worker-id", None),

@@ -7,8 +7,10 @@ mod config_file;
 mod export;
 mod generate;
 pub mod goflags;
+mod nsqadmin;
 pub mod nsqd;
 mod nsqlookupd;
+mod password;
 mod plan;
 mod routes;
 mod top;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, LogFormat, NodeConfig, SchemaOf, process_env};
-use crate::node::{self, LookupdPlan, Plan};
+use crate::node::{self, AdminPlan, LookupdPlan, Plan};
 use crate::tools::bench;
 use goflags::{Flag, Given};
 
@@ -85,6 +87,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Run as nsqadmin, with nsqadmin's flags
+    #[command(disable_help_flag = true)]
+    Nsqadmin {
+        /// nsqadmin's flags; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Make the hash of a password, for the users of `admin`
+    Password,
     /// Show the figures of one channel over all nsqds, with nsq_stat's flags
     #[command(name = "nsq_stat", disable_help_flag = true)]
     NsqStat(UtilityArgs),
@@ -162,6 +173,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match name.to_str() {
         Some("nsqd") => return run_nsqd(&flags()),
         Some("nsqlookupd") => return run_nsqlookupd(&flags()),
+        Some("nsqadmin") => return run_nsqadmin(&flags()),
         Some(name) => {
             if let Some(utility) = utilities::find(name) {
                 return utility.main(&flags());
@@ -191,6 +203,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::ToNsq(args)) => run_utility("to_nsq", &args),
         Some(Command::Nsqd { flags }) => run_nsqd(&flags),
         Some(Command::Nsqlookupd { flags }) => run_nsqlookupd(&flags),
+        Some(Command::Nsqadmin { flags }) => run_nsqadmin(&flags),
+        Some(Command::Password) => password::run(),
         Some(Command::Export(args)) => run_export(&args),
         Some(Command::Bench(args)) => bench::main(args),
     }
@@ -312,6 +326,20 @@ fn run_nsqlookupd(flags: &[String]) -> ExitCode {
         Err(error) => Err(error.to_string()),
     };
     end_as("nsqlookupd", ended)
+}
+
+fn run_nsqadmin(flags: &[String]) -> ExitCode {
+    let (given, notes) = match read_flags("nsqadmin", nsqadmin::FLAGS, flags) {
+        Ok(read) => read,
+        Err(code) => return code,
+    };
+    match nsqadmin::configure(&given) {
+        Ok(plan) => {
+            let ended = node::run_admin(AdminPlan { notes, ..plan });
+            end_as("nsqadmin", ended.map_err(|error| error.to_string()))
+        }
+        Err(error) => fail_as("nsqadmin", "FATAL", &error.to_string()),
+    }
 }
 
 /// Reads the flags of an NSQ daemon, and its config file if one is given; with what is to be said of that. Otherwise all is

@@ -31,5 +31,6 @@ pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerOptions, Delivery, Tag};
 pub use discovery::{Addresses, Lookup};
 pub use error::{ConnectError, Refusal};
+pub use http::{Answered, Call, HttpClient, HttpError};
 pub use pool::{Health, Work};
 pub use producer::{Answer, Job, Producer, ProducerOptions};

@@ -10,6 +10,8 @@
 //! What is not supported is an unknown key, never silently accepted. Nobody below this module reads it: it fills the
 //! plain types of `bridge` and `limit`, and [`NodeConfig`] for the rest. The environment is read here and nowhere else.
 
+mod admin;
+mod admin_file;
 mod arguments;
 mod brokers_file;
 mod check;
@@ -46,6 +48,7 @@ mod validate;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+pub use admin::AdminConfig;
 pub use check::describe;
 pub use error::{ConfigErrors, Finding, Place};
 pub use folder::{FolderState, route_paths, route_text, write_route};

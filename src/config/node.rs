@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admin::AdminConfig;
 use super::lookupd::LookupdConfig;
 use super::secure::{AuthConfig, TlsConfig};
 use crate::bridge::broker::BrokerOptions;
@@ -25,6 +26,8 @@ pub struct NodeConfig {
     pub brokers: Vec<BrokerOptions>,
     /// A nsqlookupd in the same process, if there is one.
     pub lookupd: Option<LookupdConfig>,
+    /// nsqadmin in the same process, if there is one.
+    pub admin: Option<Box<AdminConfig>>,
     /// Logging.
     pub log: LogConfig,
     /// What is asked of topics and channels by the patterns of their names.
@@ -48,6 +51,7 @@ impl Default for NodeConfig {
             nsqd: NsqdConfig::default(),
             brokers: Vec::new(),
             lookupd: None,
+            admin: None,
             log: LogConfig::default(),
             topics: Vec::new(),
             stores: Vec::new(),

@@ -12,7 +12,7 @@ const DRAIN_MAX: u64 = 256 * 1024;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// It is all there.
     Complete,
     /// There is more than was asked for.
@@ -23,7 +23,7 @@ pub(super) enum End {
 
 /// A request's body, and what its head says of it.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     body: Body,
     /// `Content-Length`, if there is one.
     declared: Option<u64>,
@@ -34,7 +34,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
         let declared = headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
@@ -47,12 +47,12 @@ impl Incoming {
     }
 
     /// The length that its head says, bytes.
-    pub(super) const fn declared(&self) -> Option<u64> {
+    pub(crate) const fn declared(&self) -> Option<u64> {
         self.declared
     }
 
     /// Whether its head already says that it is longer than `limit`.
-    pub(super) fn declares_more_than(&self, limit: u64) -> bool {
+    pub(crate) fn declares_more_than(&self, limit: u64) -> bool {
         self.declared.is_some_and(|length| length > limit)
     }
 
@@ -78,7 +78,7 @@ impl Incoming {
     }
 
     /// Reads up to `limit` bytes, or a piece more. What was read is there however it ended.
-    pub(super) async fn read(&mut self, limit: u64) -> (Vec<u8>, End) {
+    pub(crate) async fn read(&mut self, limit: u64) -> (Vec<u8>, End) {
         let mut read = Vec::new();
         while let Some(chunk) = self.chunk().await {
             let Ok(chunk) = chunk else {
@@ -94,7 +94,7 @@ impl Incoming {
 
     /// Reads what is left if that is little, as Go does before it answers: a client that gets an answer while it sends may
     /// see a broken connection instead.
-    pub(super) async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         let left = self.declared.map_or(0, |length| length.saturating_sub(self.taken));
         if left > DRAIN_MAX || (self.waits && self.taken == 0) {
             return;

@@ -28,7 +28,7 @@ pub struct Entrance {
     listener: server::Listener,
     tls: Option<Tls>,
     /// Everything is refused here: it is to be asked at this HTTPS port.
-    pub(super) refused_for: Option<i32>,
+    pub(crate) refused_for: Option<i32>,
 }
 
 impl From<server::Listener> for Entrance {
@@ -60,7 +60,7 @@ impl Entrance {
 
 /// A client's address; `@` for a unix socket's.
 #[derive(Clone, Debug)]
-pub(super) struct Remote(pub(super) String);
+pub(crate) struct Remote(pub(crate) String);
 
 impl Connected<IncomingStream<'_, Door>> for Remote {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
@@ -69,7 +69,7 @@ impl Connected<IncomingStream<'_, Door>> for Remote {
 }
 
 /// An entrance as axum is served by it.
-pub(super) struct Door(pub(super) Entrance);
+pub(crate) struct Door(pub(crate) Entrance);
 
 impl Listener for Door {
     type Io = Io;
@@ -101,13 +101,13 @@ impl Listener for Door {
     }
 }
 
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     accept: Accept<Accepted>,
     deadline: Pin<Box<Sleep>>,
 }
 
 /// A connection of a client.
-pub(super) enum Io {
+pub(crate) enum Io {
     Plain(Accepted),
     Handshake(Box<Handshake>),
     Tls(Box<TlsStream<Accepted>>),

@@ -16,17 +16,17 @@ use super::router::{Resolved, Table, resolve};
 use crate::clock::{self, Instant};
 
 /// A request that is being answered.
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     start: Instant,
-    remote: String,
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) body: Incoming,
+    pub(crate) remote: String,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) body: Incoming,
 }
 
 /// What an endpoint's answer is worth in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Logged {
+pub(crate) enum Logged {
     No,
     /// At debug: somebody asks this every few seconds.
     Quietly,
@@ -35,7 +35,7 @@ pub(super) enum Logged {
 
 impl Exchange {
     /// Begins to answer a request of `remote`.
-    pub(super) fn begin(remote: String, request: Request) -> Self {
+    pub(crate) fn begin(remote: String, request: Request) -> Self {
         let start = clock::now();
         let (head, body) = request.into_parts();
         let body = Incoming::new(&head.headers, body);
@@ -43,7 +43,7 @@ impl Exchange {
     }
 
     /// What is asked for by `table`, with the decoded path; or the answer to what is not served.
-    pub(super) fn endpoint<E: Copy>(
+    pub(crate) fn endpoint<E: Copy>(
         &self,
         table: &Table<E>,
     ) -> Result<(E, String), (Box<Response>, Logged)> {
@@ -67,7 +67,7 @@ impl Exchange {
     }
 
     /// Ends it: reads what is left of the request, and writes the line of the log.
-    pub(super) async fn end(mut self, response: Response, logged: Logged) -> Response {
+    pub(crate) async fn end(mut self, response: Response, logged: Logged) -> Response {
         self.body.drain().await;
         let elapsed = duration(clock::since(self.start));
         let status = response.status().as_u16();
@@ -82,7 +82,7 @@ impl Exchange {
 }
 
 /// What goes out where nsqd uses plain text.
-pub(super) fn plain(result: Result<Reply, Refusal>) -> Response {
+pub(crate) fn plain(result: Result<Reply, Refusal>) -> Response {
     reply::plain(result.map(|reply| match reply {
         Reply::Text(text) => text,
         _ => String::new(),
@@ -90,7 +90,7 @@ pub(super) fn plain(result: Result<Reply, Refusal>) -> Response {
 }
 
 /// Polls `endpoint`; a panic in it is 500 `INTERNAL_ERROR`, as a panic in nsqd's handlers is.
-pub(super) async fn caught(
+pub(crate) async fn caught(
     endpoint: impl Future<Output = Result<Reply, Refusal>>,
 ) -> Result<Reply, Refusal> {
     let mut endpoint = pin!(endpoint);

@@ -8,12 +8,12 @@
 //! Where nsqd knows one reason for refusing a publish (503 `EXITING`), a routed topic knows more: the message is then the
 //! reason in words, such as the broker's, with the same status.
 
-mod body;
+pub(crate) mod body;
 mod debug;
 mod drain;
-mod entrance;
-mod exchange;
-mod gotime;
+pub(crate) mod entrance;
+pub(crate) mod exchange;
+pub(crate) mod gotime;
 mod handler;
 mod health;
 mod info;
@@ -23,10 +23,10 @@ mod messages;
 mod options;
 mod peek;
 mod publish;
-mod query;
-mod reply;
+pub(crate) mod query;
+pub(crate) mod reply;
 mod route_control;
-mod router;
+pub(crate) mod router;
 mod routes;
 mod stats;
 mod topics;
@@ -250,7 +250,7 @@ pub async fn serve(
 }
 
 /// Serves whatever `handler` answers.
-async fn serve_at<H, T, S>(
+pub(crate) async fn serve_at<H, T, S>(
     entrance: Entrance,
     handler: HandlerService<H, T, S>,
     shutdown: impl Future<Output = ()> + Send + 'static,

@@ -4,7 +4,7 @@ use super::reply::Refusal;
 
 /// A query string, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Query {
+pub(crate) struct Query {
     parameters: Vec<(String, String)>,
 }
 
@@ -13,7 +13,7 @@ impl Query {
     ///
     /// A `%` that two hexadecimal digits do not follow and a raw `;` are `INVALID_REQUEST`, wherever they are. Bytes that
     /// are not UTF-8 are replaced: no name has any.
-    pub(super) fn parse(raw: &str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(raw: &str) -> Result<Self, Refusal> {
         let mut parameters = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             if pair.contains(';') {
@@ -29,20 +29,20 @@ impl Query {
     }
 
     /// The first value of `key`; empty if it was given without one.
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let mut parameters = self.parameters.iter();
         let (_, value) = parameters.find(|(other, _)| other == key)?;
         Some(value)
     }
 
     /// Whether `key` is on: true unless it is `false` or `0`.
-    pub(super) fn is_on(&self, key: &str) -> bool {
+    pub(crate) fn is_on(&self, key: &str) -> bool {
         !matches!(self.get(key), Some("false" | "0"))
     }
 }
 
 /// Undoes percent escapes, and in a query `+` for a blank. `None` for a bad escape.
-pub(super) fn decode(text: &str, in_query: bool) -> Option<String> {
+pub(crate) fn decode(text: &str, in_query: bool) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

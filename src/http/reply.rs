@@ -19,7 +19,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// What an endpoint answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Empty,
     Text(String),
     /// Text of a type of its own.
@@ -30,17 +30,17 @@ pub(super) enum Reply {
 
 impl Reply {
     /// `OK`.
-    pub(super) fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Self::Text("OK".to_owned())
     }
 
     /// `value` as JSON, escaped as Go escapes it.
-    pub(super) fn json(value: &impl Serialize) -> Result<Self, Refusal> {
+    pub(crate) fn json(value: &impl Serialize) -> Result<Self, Refusal> {
         Self::json_with(StatusCode::OK, value)
     }
 
     /// `value` as JSON with a status of its own.
-    pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Result<Self, Refusal> {
+    pub(crate) fn json_with(status: StatusCode, value: &impl Serialize) -> Result<Self, Refusal> {
         let json = serde_json::to_string(value).map_err(|error| {
             tracing::error!(%error, "an answer could not be written as JSON");
             Refusal::internal()
@@ -52,71 +52,80 @@ impl Reply {
 /// Why a request was refused: `{"message":"..."}`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {text}")]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) text: Cow<'static, str>,
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) text: Cow<'static, str>,
     /// What nsqd does not say: sizes, limits, flags.
     detail: Option<String>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
         Self { status, text: text.into(), detail: None }
     }
 
     /// Says more under the key `detail`.
-    pub(super) fn explained(mut self, detail: Option<String>) -> Self {
+    pub(crate) fn explained(mut self, detail: Option<String>) -> Self {
         self.detail = detail;
         self
     }
 
     /// 400.
-    pub(super) fn bad(text: &'static str) -> Self {
+    pub(crate) fn bad(text: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
     /// 404.
-    pub(super) fn missing(text: &'static str) -> Self {
+    pub(crate) fn missing(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
     /// 413.
-    pub(super) fn too_large(text: &'static str) -> Self {
+    pub(crate) fn too_large(text: &'static str) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 
     /// 500.
-    pub(super) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
     }
 }
 
-/// What goes out for `result`, in nsqd's envelope.
-pub(super) fn envelope(result: Result<Reply, Refusal>) -> Response {
-    let (status, content_type, body) = match result {
-        Ok(Reply::Empty) => (StatusCode::OK, None, Body::empty()),
-        Ok(Reply::Text(text)) => (StatusCode::OK, Some(TEXT), Body::from(text)),
+/// Status, type and body of what goes out for `result`.
+pub(crate) fn parts(result: Result<Reply, Refusal>) -> (StatusCode, Option<HeaderValue>, Vec<u8>) {
+    match result {
+        Ok(Reply::Empty) => (StatusCode::OK, None, Vec::new()),
+        Ok(Reply::Text(text)) => (StatusCode::OK, Some(TEXT), text.into_bytes()),
         Ok(Reply::Typed(content_type, text)) => {
             let content_type = HeaderValue::from_static(content_type);
-            (StatusCode::OK, Some(content_type), Body::from(text))
+            (StatusCode::OK, Some(content_type), text.into_bytes())
         }
-        Ok(Reply::Json(status, json)) => (status, Some(JSON), Body::from(json)),
+        Ok(Reply::Json(status, json)) => (status, Some(JSON), json),
         Err(refusal) => {
             let json = match refusal.detail {
                 Some(detail) => serde_json::json!({ "message": refusal.text, "detail": detail }),
                 None => serde_json::json!({ "message": refusal.text }),
             };
-            let json = json.to_string();
-            (refusal.status, Some(JSON), Body::from(escaped(&json)))
+            (refusal.status, Some(JSON), escaped(&json.to_string()).into_bytes())
         }
-    };
-    let mut response = answer(status, content_type, body);
-    response.headers_mut().insert(NSQ_CONTENT_TYPE, NSQ);
+    }
+}
+
+/// What goes out for `result`, in nsqd's envelope.
+pub(crate) fn envelope(result: Result<Reply, Refusal>) -> Response {
+    let (status, content_type, body) = parts(result);
+    let mut response = answer(status, content_type, Body::from(body));
+    mark(&mut response);
     response
 }
 
+/// Says that an answer is of today's form.
+pub(crate) fn mark(response: &mut Response) {
+    response.headers_mut().insert(NSQ_CONTENT_TYPE, NSQ);
+}
+
 /// What goes out for `result` where nsqd uses plain text: no envelope, a refusal as its bare words.
-pub(super) fn plain(result: Result<String, Refusal>) -> Response {
+pub(crate) fn plain(result: Result<String, Refusal>) -> Response {
     match result {
         Ok(text) => answer(StatusCode::OK, Some(TEXT), Body::from(text)),
         Err(refusal) => {
@@ -127,7 +136,7 @@ pub(super) fn plain(result: Result<String, Refusal>) -> Response {
 }
 
 /// What plain HTTP answers where TLS is required, to the letter.
-pub(super) fn tls_required(https_port: i32) -> Response {
+pub(crate) fn tls_required(https_port: i32) -> Response {
     let text = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {https_port}}}");
     let mut response = answer(StatusCode::FORBIDDEN, Some(JSON), Body::from(text));
     response.headers_mut().insert(NSQ_CONTENT_TYPE, NSQ);
@@ -135,7 +144,7 @@ pub(super) fn tls_required(https_port: i32) -> Response {
 }
 
 /// An answer without nsqd's header, of a type of its own, as Go's own pages are.
-pub(super) fn bare(status: StatusCode, content_type: &'static str, text: String) -> Response {
+pub(crate) fn bare(status: StatusCode, content_type: &'static str, text: String) -> Response {
     let mut response =
         answer(status, Some(HeaderValue::from_static(content_type)), Body::from(text));
     let nosniff = HeaderValue::from_static("nosniff");
@@ -144,12 +153,12 @@ pub(super) fn bare(status: StatusCode, content_type: &'static str, text: String)
 }
 
 /// The answer to OPTIONS.
-pub(super) fn options(allowed: &str) -> Response {
+pub(crate) fn options(allowed: &str) -> Response {
     with_allow(answer(StatusCode::OK, None, Body::empty()), allowed)
 }
 
 /// 405.
-pub(super) fn wrong_method(allowed: &str) -> Response {
+pub(crate) fn wrong_method(allowed: &str) -> Response {
     let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED");
     with_allow(envelope(Err(refusal)), allowed)
 }
@@ -162,7 +171,7 @@ fn with_allow(mut response: Response, allowed: &str) -> Response {
 }
 
 /// 301 or 308 to `path`, the query kept. A browser that shows it gets a link.
-pub(super) fn redirect(is_get: bool, path: &str, query: Option<&str>) -> Response {
+pub(crate) fn redirect(is_get: bool, path: &str, query: Option<&str>) -> Response {
     let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let Ok(location) = HeaderValue::from_str(&target) else {
         return envelope(Err(Refusal::missing("NOT_FOUND")));
@@ -187,7 +196,7 @@ fn answer(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> 
 }
 
 /// A number as Go writes it into JSON: a whole one without a point. What is no number is 0.
-pub(super) fn number(value: f64) -> serde_json::Number {
+pub(crate) fn number(value: f64) -> serde_json::Number {
     // Whole numbers are exact in a float up to 2^53, and below 2^63 the cast loses nothing.
     let is_whole = value.fract() == 0.0 && value.abs() < 9e18;
     #[allow(clippy::cast_possible_truncation, reason = "whole, and bounded just above")]

@@ -52,13 +52,13 @@ pub(super) enum Endpoint {
     Ready,
 }
 
-pub(super) const GET: &str = "GET";
-pub(super) const POST: &str = "POST";
-const PUT: &str = "PUT";
-const DELETE: &str = "DELETE";
+pub(crate) const GET: &str = "GET";
+pub(crate) const POST: &str = "POST";
+pub(crate) const PUT: &str = "PUT";
+pub(crate) const DELETE: &str = "DELETE";
 
 /// What is served: a method, a path, and what they mean.
-pub(super) type Table<E> = [(&'static str, &'static str, E)];
+pub(crate) type Table<E> = [(&'static str, &'static str, E)];
 
 /// A node's.
 pub(super) const NODE: &Table<Endpoint> = &[
@@ -118,7 +118,7 @@ pub(super) const NODE: &Table<Endpoint> = &[
 
 /// What a method and a path mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Resolved<E> {
+pub(crate) enum Resolved<E> {
     Endpoint(E),
     /// The path that was meant.
     Elsewhere(String),
@@ -130,7 +130,7 @@ pub(super) enum Resolved<E> {
 }
 
 /// What `method` and the decoded `path` mean by `table`.
-pub(super) fn resolve<E: Copy>(table: &Table<E>, method: &str, path: &str) -> Resolved<E> {
+pub(crate) fn resolve<E: Copy>(table: &Table<E>, method: &str, path: &str) -> Resolved<E> {
     let same_method = || table.iter().filter(|(other, _, _)| *other == method);
     if let Some((_, _, endpoint)) = same_method().find(|(_, known, _)| is_at(known, path)) {
         return Resolved::Endpoint(*endpoint);

@@ -48,10 +48,20 @@ impl Doors {
         })
     }
 
+    /// Where it is asked over plain HTTP from this machine.
+    pub(super) fn own_http(&self) -> Option<String> {
+        self.http.as_ref()?.local_address().ok().map(|address| from_here(&address))
+    }
+
     /// Whether anybody can ask over HTTP.
     pub(super) const fn has_http(&self) -> bool {
         self.http.is_some() || self.https.is_some()
     }
+}
+
+/// An address that is listened at, as it is reached from this machine.
+pub(super) fn from_here(address: &str) -> String {
+    address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 }
 
 /// Listens at `address`, which `option` gives.

@@ -124,8 +124,13 @@ impl Lookupd {
     pub(super) fn own_address(&self) -> io::Result<String> {
         let scheme = if self.tls.is_some() { "tls://" } else { "" };
         let address = self.tcp.local_address()?;
-        let address = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-        Ok(format!("{scheme}{address}"))
+        Ok(format!("{scheme}{}", doors::from_here(&address)))
+    }
+
+    /// Where it is asked over HTTP from this machine; `None` if it is not, or in TLS.
+    pub(super) fn own_http(&self) -> Option<String> {
+        let http = self.http.as_ref().filter(|_| self.tls.is_none())?;
+        http.local_address().ok().map(|address| doors::from_here(&address))
     }
 
     /// Serves until `stop` turns true.

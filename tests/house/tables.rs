@@ -68,7 +68,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "names", "clock", "metrics", "task",
         ],
     ),
-    ("admin", &["lookup", "client", "protocol", "limit", "names", "clock", "metrics", "task"]),
+    // It answers in nsqd's envelope, by the code that makes it; of the bridge it needs base64 alone.
+    ("admin", &["http", "client", "bridge::envelope", "protocol", "names", "clock", "task", "tls"]),
     // It composes every module's options; nobody below reads it.
     (
         "config",
@@ -144,6 +145,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
 pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("engine", "limit"),
     ("http", "telemetry"),
+    ("admin", "http"),
     ("config", "http"),
     ("config", "telemetry"),
     ("config", "admin"),
@@ -205,6 +207,8 @@ pub(crate) const ONLY: &[Only] = &[
             "src/config.rs",
             "src/tools/",
             "src/cli/",
+            // The pages of a folder, while somebody works on them.
+            "src/admin/pages.rs",
             "src/telemetry/logs.rs",
             "src/telemetry/process.rs",
         ],

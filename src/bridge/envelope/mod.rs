@@ -63,6 +63,12 @@ pub fn json(letter: &DeadLetter<'_>) -> Vec<u8> {
     serde_json::to_vec(&envelope).unwrap_or_else(|_| letter.body.to_vec())
 }
 
+/// What a base64 text stands for; `None` for what is none.
+#[must_use]
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    base64::decode(text)
+}
+
 /// Headers as an envelope has them.
 #[must_use]
 pub fn headers_json(headers: &Table) -> serde_json::Value {

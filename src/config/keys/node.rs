@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::admin::ADMIN;
 use super::brokers::BROKER;
 use super::lookupd::LOOKUPD;
 use super::nsqd::NSQD;
@@ -13,6 +14,12 @@ use super::*;
 pub(in crate::config) const ROOT: &Keys = &Keys::new(
     "node file",
     &[
+        key(
+            "admin",
+            Kind::Mapping(ADMIN),
+            "none",
+            "nsqadmin in the same process: pages for browsers, see [admin](admin.md)",
+        ),
         key(
             "bridges",
             PATH,
