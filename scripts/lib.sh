@@ -117,6 +117,14 @@ need_protoc() {
     fi
 }
 
+# nsqadmin's pages are tested in a browser.
+need_chromium() {
+    if ! have "${CHROMIUM:-chromium}"; then
+        note "installing Debian's package chromium"
+        apt_install chromium
+    fi
+}
+
 need_etcd() {
     if have "${ETCD:-etcd}"; then
         return 0

@@ -53,9 +53,14 @@ impl Links {
         self.brokers.iter().find(|options| options.name == name).cloned()
     }
 
-    /// How all of them are, sorted by broker.
-    pub(super) fn status(&self) -> Vec<BrokerStatus> {
-        self.running.lock().values().map(|running| running.link.status()).collect()
+    /// How all of them are, sorted by broker; `used` has each as often as a route uses it.
+    pub(super) fn status(&self, used: &[LinkKey]) -> Vec<BrokerStatus> {
+        let running = self.running.lock();
+        let shown = running.iter().map(|(key, running)| BrokerStatus {
+            routes: used.iter().filter(|other| *other == key).count(),
+            ..running.link.status()
+        });
+        shown.collect()
     }
 
     /// Closes those that are not among `used`.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::route::{Flow, Route, RouteLimit, Source};
+use super::transform::Transform;
 use crate::clock;
 use crate::limit::{Allowance, Throttle};
+use crate::metrics::history::{History, HistoryShown};
 use crate::metrics::route::{LimitStatus, RouteCounters, RouteState, RouteStatus};
 
 /// Why a route does not run that has just begun.
@@ -45,6 +47,7 @@ pub(super) struct Status {
     condition: Mutex<Condition>,
     /// An operator stopped it, whatever its condition is besides.
     is_paused: AtomicBool,
+    history: Mutex<History>,
 }
 
 impl Status {
@@ -72,6 +75,7 @@ impl Status {
             parked: AtomicU64::new(0),
             condition: Mutex::new(condition),
             is_paused: AtomicBool::new(false),
+            history: Mutex::default(),
             route,
         })
     }
@@ -182,6 +186,16 @@ impl Status {
         }
     }
 
+    /// Remembers how it is now.
+    pub(super) fn remember(&self, now: i64) {
+        self.history.lock().take(&self.counters.snapshot(), now);
+    }
+
+    /// What it remembers.
+    pub(super) fn history(&self) -> HistoryShown {
+        self.history.lock().show()
+    }
+
     /// Everything, for `/v1/routes` and `/metrics`.
     pub(super) fn show(&self) -> RouteStatus {
         let counts = self.counters.snapshot();
@@ -203,6 +217,7 @@ impl Status {
             pending: counts.pending(),
             window: self.window,
             lag: None,
+            transform: self.route.transform != Transform::default(),
             limit,
         }
     }

@@ -1,12 +1,13 @@
 //! Starts all routes and stops them. A route that cannot run says so; the others go on.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::broker::BrokerOptions;
 use super::links::{LinkKey, Links};
@@ -15,10 +16,13 @@ use super::running::Running;
 use super::sinks::Shared;
 use super::store::keeper::RabbitStore;
 use super::store::options::StoreRow;
+use crate::clock;
 use crate::engine::Engine;
 use crate::metrics::RoutesView;
 use crate::metrics::broker::BrokerStatus;
+use crate::metrics::history::{self, HistoryShown};
 use crate::metrics::route::RouteStatus;
+use crate::task::spawn;
 
 /// All routes of a node, running.
 pub struct Bridge {
@@ -82,7 +86,9 @@ impl Bridge {
         let store = RabbitStore::start(stores, &shared);
         let routes = routes.iter().map(|route| Running::start(route, &shared)).collect();
         let (routes, changing) = (Mutex::new(routes), Semaphore::new(1));
-        Arc::new(Self { shared, routes, store, changing, permit: OnceLock::new() })
+        let bridge = Arc::new(Self { shared, routes, store, changing, permit: OnceLock::new() });
+        spawn("history", remember(Arc::downgrade(&bridge)));
+        bridge
     }
 
     /// Has `permit` asked before a route starts, from now on; to be said once.
@@ -263,6 +269,16 @@ fn topic_of(route: &Route) -> Option<String> {
     }
 }
 
+/// Has each route remember how it is, every few seconds, for as long as there are routes.
+async fn remember(bridge: Weak<Bridge>) {
+    loop {
+        sleep(history::STEP).await;
+        let Some(bridge) = bridge.upgrade() else { return };
+        let now = clock::unix_seconds();
+        bridge.routes.lock().iter().for_each(|running| running.status.remember(now));
+    }
+}
+
 impl RoutesView for Bridge {
     fn routes(&self) -> Vec<RouteStatus> {
         let mut shown: Vec<RouteStatus> =
@@ -272,6 +288,12 @@ impl RoutesView for Bridge {
     }
 
     fn brokers(&self) -> Vec<BrokerStatus> {
-        self.shared.links.status()
+        let used: Vec<LinkKey> =
+            self.routes.lock().iter().flat_map(|running| running.used().to_vec()).collect();
+        self.shared.links.status(&used)
+    }
+
+    fn history(&self, name: &str) -> Option<HistoryShown> {
+        self.with(name, |running| running.status.history()).ok()
     }
 }

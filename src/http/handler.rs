@@ -99,6 +99,7 @@ async fn run(
         Endpoint::Registry => routes::registry(context),
         Endpoint::Routes => routes::routes(context),
         Endpoint::Route => route_control::show(context, path).await,
+        Endpoint::RouteHistory => route_control::history(context, path),
         Endpoint::RoutePut => route_control::put(context, path, raw, body).await,
         Endpoint::RouteDelete => route_control::remove(context, path, raw).await,
         Endpoint::RoutesReload => route_control::reload(context).await,

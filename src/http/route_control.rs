@@ -152,6 +152,13 @@ pub(super) async fn show(context: &Context, path: &str) -> Result<Reply, Refusal
     Reply::json(&Shown { status, definition })
 }
 
+/// GET `/v1/routes/{name}/history`: the last hour.
+pub(super) fn history(context: &Context, path: &str) -> Result<Reply, Refusal> {
+    let name = name(path);
+    let history = context.routes.history(name);
+    Reply::json(&history.ok_or_else(|| ControlError::Unknown(name.to_owned()))?)
+}
+
 /// PUT `/v1/routes/{name}`.
 pub(super) async fn put(
     context: &Context,

@@ -46,6 +46,8 @@ pub struct BrokerStatus {
     pub state: BrokerState,
     /// Since when, Unix seconds.
     pub since: i64,
+    /// Routes that use it; each has channels of its own.
+    pub routes: usize,
     /// Attempts to connect since it was last up.
     pub attempt: u32,
     /// The broker's or the network's own words, if something is wrong.

@@ -206,6 +206,8 @@ pub struct RouteStatus {
     /// Messages that still lie at the origin, if the route can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// Whether it filters messages or changes them.
+    pub transform: bool,
     /// Its limit, if it has one.
     pub limit: Option<LimitStatus>,
 }

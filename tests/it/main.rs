@@ -18,6 +18,9 @@
 #[allow(dead_code, reason = "a rig offers more than the tests of one day use")]
 mod support;
 
+mod admin;
+mod admin_access;
+mod admin_pages;
 mod auth;
 mod bad_input;
 mod broker;

@@ -70,11 +70,16 @@ impl Plan {
 
     /// Starts it and awaits that it listens for NSQ, wherever that is.
     pub(crate) fn start_anywhere(self) -> Leveret {
+        self.start_until(TCP_LINE)
+    }
+
+    /// Starts it and awaits a text in its log.
+    pub(crate) fn start_until(self, text: &str) -> Leveret {
         let log = self.scratch.path().join("log");
         let nowhere = ([127, 0, 0, 1], 0).into();
         let child = Some(self.spawn(&log));
         let leveret = Leveret { plan: self, log, child, tcp: nowhere, http: nowhere };
-        leveret.await_log(TCP_LINE);
+        leveret.await_log(text);
         leveret
     }
 
@@ -179,6 +184,16 @@ impl Leveret {
     /// Where it answers HTTPS.
     pub(crate) fn https(&self) -> SocketAddr {
         wait::eventually("an address of HTTPS", || address(&self.log(), HTTPS_LINE))
+    }
+
+    /// Where nsqadmin answers: a program of its own, or one within a node.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        wait::eventually("an address of nsqadmin", || {
+            let log = self.log();
+            let mut lines = log.lines().filter(|line| line.contains(HTTP_LINE));
+            let line = lines.next_back()?;
+            address(&format!("{line}\n"), HTTP_LINE)
+        })
     }
 
     /// The scratch folder: configuration, log and data.

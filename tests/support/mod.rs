@@ -2,6 +2,7 @@
 //!
 //! | module | gives |
 //! | --- | --- |
+//! | [`admin`] | nsqadmin, and a cluster for it to show |
 //! | [`leveret`] | the binary under test (or a real nsqd, for conformance) as a process |
 //! | [`rabbit`] | a private RabbitMQ node, shared by all tests or one test's own |
 //! | [`etcd`] | a private etcd, and a look into it |
@@ -18,6 +19,7 @@
 //! | [`drivers`] | pynsq, gnsq, nsqjs and pika as programs that print JSON lines |
 //! | [`wait`] | awaiting a condition with a deadline |
 
+pub(crate) mod admin;
 pub(crate) mod authd;
 pub(crate) mod dice;
 pub(crate) mod drivers;

@@ -2,12 +2,11 @@
 
 export function h(name, attributes, ...children) {
   const svg = ["svg", "path", "line", "text", "g", "rect", "circle", "polyline", "title"];
-  const space = svg.includes(name) && attributes?.svg !== false;
-  const element = space
+  const element = svg.includes(name)
     ? document.createElementNS("http://www.w3.org/2000/svg", name)
     : document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) {
-    if (value === undefined || value === null || value === false || key === "svg") continue;
+    if (value === undefined || value === null || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (key === "value") element.value = value;
     else element.setAttribute(key, value === true ? "" : value);
@@ -57,5 +56,5 @@ export function field(label, input, hint) {
   input.id ||= `field-${++lastId}`;
   const help = hint && h("small", { id: `${input.id}-hint` }, hint);
   if (help) input.setAttribute("aria-describedby", help.id);
-  return h("div", { class: "field" }, h("label", { for: input.id, svg: false }, label), input, help);
+  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, help);
 }

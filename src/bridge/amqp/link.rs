@@ -148,6 +148,8 @@ impl Link {
             }
         };
         BrokerStatus {
+            // Told by whoever knows the routes.
+            routes: 0,
             name: self.broker.name.clone(),
             role: self.role.as_str(),
             address: self.host.lock().to_string(),

@@ -21,6 +21,7 @@ fn route(state: RouteState, reason: Option<&str>) -> RouteStatus {
 
 fn broker(state: BrokerState, error: Option<&str>) -> BrokerStatus {
     BrokerStatus {
+        routes: 1,
         name: "main".into(),
         role: "publish",
         address: "127.0.0.1:5672".into(),
