@@ -70,10 +70,15 @@ pub(super) async fn topics(admin: &Admin, raw: &str) -> Result<Reply, Refusal> {
     let query = Query::parse(raw).unwrap_or_default();
     if query.get("inactive") == Some("true") {
         let told = admin.cluster.inactive().await.map_err(refused)?;
-        return answer(told.map(|topics| json!({ "topics": topics })));
+        let list = |channels: Vec<String>| (!channels.is_empty()).then_some(channels);
+        return answer(told.map(|topics| {
+            let topics = topics.into_iter().map(|(name, channels)| (name, list(channels)));
+            json!({ "topics": topics.collect::<BTreeMap<_, _>>() })
+        }));
     }
     let told = admin.cluster.topics().await.map_err(refused)?;
-    answer(told.map(|topics| json!({ "topics": topics })))
+    // Go writes an empty list as none at all.
+    answer(told.map(|topics| json!({ "topics": (!topics.is_empty()).then_some(topics) })))
 }
 
 /// The sum of a topic's figures over its nodes.
@@ -97,7 +102,7 @@ pub(super) async fn channel(admin: &Admin, topic: &str, channel: &str) -> Result
     let of = (Some(topic), Some(channel));
     let told = admin.cluster.stats(&nodes.value, of, true).await.map_err(refused)?;
     let mut sum: Option<ChannelStats> = None;
-    for one in told.value.iter().flat_map(|topic| &topic.channels) {
+    for one in told.value.iter().flat_map(|topic| topic.channels.iter().flatten()) {
         if one.channel_name == channel {
             sum.get_or_insert_with(|| ChannelStats::none(topic, channel)).add(one);
         }
@@ -107,10 +112,15 @@ pub(super) async fn channel(admin: &Admin, topic: &str, channel: &str) -> Result
     answer(Told { value, warnings: [nodes.warnings, told.warnings].concat() })
 }
 
+#[derive(Serialize)]
+struct Nodes {
+    nodes: Vec<Producer>,
+}
+
 /// GET `/api/nodes`.
 pub(super) async fn nodes(admin: &Admin) -> Result<Reply, Refusal> {
     let told = admin.cluster.nodes().await.map_err(refused)?;
-    answer(told.map(|nodes| json!({ "nodes": nodes })))
+    answer(told.map(|nodes| Nodes { nodes }))
 }
 
 /// A node by `broadcast_address:http_port`.
@@ -134,7 +144,7 @@ pub(super) async fn node(admin: &Admin, name: &str) -> Result<Reply, Refusal> {
     let found = find_node(admin, name).await?;
     let of = std::slice::from_ref(&found.value);
     let told = admin.cluster.stats(of, (None, None), true).await.map_err(refused)?;
-    let channels = told.value.iter().flat_map(|topic| &topic.channels);
+    let channels = told.value.iter().flat_map(|topic| topic.channels.iter().flatten());
     let value = NodeView {
         node: name.to_owned(),
         total_messages: told.value.iter().map(|topic| topic.message_count).sum(),
@@ -152,13 +162,18 @@ struct Counted {
     message_count: i64,
 }
 
+#[derive(Serialize)]
+struct Counts {
+    stats: BTreeMap<String, Counted>,
+}
+
 /// GET `/api/counter`.
 pub(super) async fn counter(admin: &Admin) -> Result<Reply, Refusal> {
     let nodes = admin.cluster.nodes().await.map_err(refused)?;
     let told = admin.cluster.stats(&nodes.value, (None, None), false).await.map_err(refused)?;
     let mut stats = BTreeMap::new();
     for topic in told.value {
-        for channel in topic.channels {
+        for channel in topic.channels.unwrap_or_default() {
             let counted = Counted {
                 node: topic.node.clone(),
                 topic_name: topic.topic_name.clone(),
@@ -169,7 +184,7 @@ pub(super) async fn counter(admin: &Admin) -> Result<Reply, Refusal> {
             stats.insert(key, counted);
         }
     }
-    let value = json!({ "stats": stats });
+    let value = Counts { stats };
     answer(Told { value, warnings: [nodes.warnings, told.warnings].concat() })
 }
 
@@ -266,6 +281,17 @@ fn tell(
     );
 }
 
+/// A level as nsqadmin shows it.
+fn level_number(level: &str) -> u8 {
+    match level.to_ascii_lowercase().as_str() {
+        "trace" | "debug" => 1,
+        "warn" => 3,
+        "error" => 4,
+        "fatal" => 5,
+        _ => 2,
+    }
+}
+
 /// GET and PUT `/config/:option`.
 pub(super) async fn config(
     admin: &Admin,
@@ -299,7 +325,7 @@ pub(super) async fn config(
     Reply::json(&match option {
         "nsqlookupd_http_addresses" => json!(admin.cluster.lookupds()),
         "nsqd_http_addresses" => json!(options.nsqds),
-        "log_level" => return Ok(Reply::Text(admin.level.level())),
+        "log_level" => json!(level_number(&admin.level.level())),
         "base_path" => json!(if options.base_path.is_empty() { "/" } else { &options.base_path }),
         "graphite_url" => json!(options.graphite_url.as_deref().unwrap_or_default()),
         "proxy_graphite" => json!(options.proxy_graphite),

@@ -175,8 +175,8 @@ impl super::shapes::TopicStats {
     fn brief(&self) -> Sum {
         let (depth, messages, paused) = self.own();
         let mut sum = Sum { depth, messages, paused, ..Sum::default() };
-        sum.channels = self.channels.len();
-        for channel in &self.channels {
+        sum.channels = self.channels.as_ref().map_or(0, Vec::len);
+        for channel in self.channels.iter().flatten() {
             let (depth, in_flight, deferred) = channel.waiting();
             sum.depth += depth;
             sum.in_flight += in_flight;

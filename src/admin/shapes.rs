@@ -67,8 +67,13 @@ impl Latency {
         }
     }
 
+    /// The sum of no nodes.
+    fn sum(topic: &str, channel: &str) -> Self {
+        let (topic, channel, host) = (topic.to_owned(), channel.to_owned(), ALL.to_owned());
+        Self { topic, channel, host, ..Self::default() }
+    }
+
     fn add(&mut self, other: &Self) {
-        ALL.clone_into(&mut self.host);
         self.count += other.count;
         for one in other.percentiles.iter().flatten() {
             let all = self.percentiles.get_or_insert_default();
@@ -188,7 +193,7 @@ impl ChannelStats {
             topic_name: topic.into(),
             channel_name: channel.into(),
             nodes: Some(Vec::new()),
-            clients: Some(Vec::new()),
+            e2e_processing_latency: Latency::sum(topic, channel),
             ..Self::default()
         }
     }
@@ -202,7 +207,7 @@ impl ChannelStats {
         self.delivery_msg_count =
             self.zone_local_msg_count + self.region_local_msg_count + self.global_msg_count;
         self.e2e_processing_latency.of_one();
-        for client in self.clients.get_or_insert_default() {
+        for client in self.clients.iter_mut().flatten() {
             node.address.clone_into(&mut client.node);
             node.zone.clone_into(&mut client.node_topology_zone);
             node.region.clone_into(&mut client.node_topology_region);
@@ -240,9 +245,11 @@ impl ChannelStats {
         let nodes = self.nodes.get_or_insert_default();
         nodes.push(one.clone());
         nodes.sort_by(|a, b| (&a.hostname, &a.node).cmp(&(&b.hostname, &b.node)));
-        let clients = self.clients.get_or_insert_default();
-        clients.extend(one.clients.iter().flatten().cloned());
-        clients.sort_by(|a, b| a.place().cmp(&b.place()));
+        if let Some(more) = one.clients.as_ref().filter(|clients| !clients.is_empty()) {
+            let clients = self.clients.get_or_insert_default();
+            clients.extend(more.iter().cloned());
+            clients.sort_by(|a, b| a.place().cmp(&b.place()));
+        }
     }
 }
 
@@ -265,12 +272,9 @@ pub(super) struct TopicStats {
     #[serde(skip_serializing_if = "is_zero")]
     global_msg_count: i64,
     nodes: Option<Vec<Self>>,
-    pub(super) channels: Vec<ChannelStats>,
+    pub(super) channels: Option<Vec<ChannelStats>>,
     paused: bool,
     e2e_processing_latency: Latency,
-    /// Bytes published, of Leveret's nodes and newer nsqds.
-    #[serde(skip_serializing_if = "is_zero")]
-    message_bytes: i64,
     /// Of Leveret's nodes: messages that left the topic before a channel had them.
     #[serde(skip_serializing_if = "is_zero")]
     dropped_count: i64,
@@ -292,7 +296,8 @@ impl TopicStats {
     /// The sum of no nodes.
     pub(super) fn none(topic: &str) -> Self {
         let (node, nodes) = (ALL.into(), Some(Vec::new()));
-        Self { node, topic_name: topic.into(), nodes, ..Self::default() }
+        let e2e_processing_latency = Latency::sum(topic, "");
+        Self { node, topic_name: topic.into(), nodes, e2e_processing_latency, ..Self::default() }
     }
 
     /// What waits for its first channel, how much was published, and whether it is paused.
@@ -306,7 +311,7 @@ impl TopicStats {
         node.hostname.clone_into(&mut self.hostname);
         self.memory_depth = self.depth - self.backend_depth;
         self.e2e_processing_latency.of_one();
-        for channel in &mut self.channels {
+        for channel in self.channels.iter_mut().flatten() {
             channel.of_one(node, &self.topic_name, now);
             self.delivery_msg_count += channel.delivery_msg_count;
             self.zone_local_msg_count += channel.zone_local_msg_count;
@@ -326,23 +331,23 @@ impl TopicStats {
         self.zone_local_msg_count += one.zone_local_msg_count;
         self.region_local_msg_count += one.region_local_msg_count;
         self.global_msg_count += one.global_msg_count;
-        self.message_bytes += one.message_bytes;
         self.dropped_count += one.dropped_count;
         self.expired_count += one.expired_count;
         self.paused |= one.paused;
         self.e2e_processing_latency.add(&one.e2e_processing_latency);
-        for channel in &one.channels {
+        for channel in one.channels.iter().flatten() {
             let same = |found: &&mut ChannelStats| found.channel_name == channel.channel_name;
-            match self.channels.iter_mut().find(same) {
+            let channels = self.channels.get_or_insert_default();
+            match channels.iter_mut().find(same) {
                 Some(sum) => sum.add(channel),
                 None => {
                     let mut sum = ChannelStats::none(&self.topic_name, &channel.channel_name);
                     sum.add(channel);
-                    self.channels.push(sum);
+                    channels.push(sum);
+                    channels.sort_by(|a, b| a.channel_name.cmp(&b.channel_name));
                 }
             }
         }
-        self.channels.sort_by(|a, b| a.channel_name.cmp(&b.channel_name));
         let nodes = self.nodes.get_or_insert_default();
         nodes.push(one.clone());
         nodes.sort_by(|a, b| (&a.hostname, &a.node).cmp(&(&b.hostname, &b.node)));

@@ -137,6 +137,9 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     ("cli::plan", &["bridge::plan"]),
     // A person's commands to etcd need no node either.
     ("cli::routes", &["registry"]),
+    // Their options are made where their flags are read.
+    ("cli::nsqadmin", &["admin"]),
+    ("cli::password", &["admin::access"]),
     ("cli::compare", &["bridge::compare", "bridge::broker"]),
     ("main", &["cli", "node", "tools", "config"]),
 ];

@@ -140,7 +140,7 @@ fn nobody_sees_anything_before_a_login_and_roles_hold() {
 #[test]
 fn whoever_guesses_has_to_wait() {
     let server = with_users();
-    let last = (0..12).map(|_| log_in(&server, "ann", "guess").status).last();
+    let last = (0..12).map(|_| log_in(&server, "ann", "guess").status).next_back();
     assert_eq!(last, Some(429));
     assert_eq!(log_in(&server, "ann", "ann's").status, 429, "the right one as well");
 }
@@ -200,7 +200,8 @@ fn routes_are_shown_and_changed_through_it() {
         http::request(server.admin(), "PUT", &format!("{route}?dry_run=true"), &[], bad.as_bytes());
     assert_eq!(refused.status, 400);
     assert!(refused.json()["detail"].as_str().unwrap().contains("mode"), "{}", refused.text());
-    let limited = ROUTE.replace("    mode: queued\n", "    mode: queued\n    limit: { messages: 5/s }\n");
+    let limited =
+        ROUTE.replace("    mode: queued\n", "    mode: queued\n    limit: { messages: 5/s }\n");
     let changed = http::request(server.admin(), "PUT", &route, &[], limited.as_bytes());
     assert_eq!(changed.status, 200, "{}", changed.text());
     until_true("the limit", || {

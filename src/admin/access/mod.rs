@@ -20,7 +20,7 @@ pub(super) use sessions::{Opened, Sessions};
 /// The header in which a session's pages send its token.
 pub(super) const TOKEN_HEADER: &str = "x-csrf-token";
 /// The cookie of a session.
-pub(super) const COOKIE_NAME: &str = "leveret_session";
+pub(super) const COOKIE_NAME: &str = "leveret-session";
 
 /// Who makes a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

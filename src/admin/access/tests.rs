@@ -1,3 +1,5 @@
+//! Tests of who may do what.
+
 use axum::http::HeaderValue;
 
 use super::*;
@@ -45,7 +47,7 @@ fn with_logins_nobody_is_known_before_one() {
     let access = Access::new(&options);
     assert_eq!(role(&access, &[("x-forwarded-user", "ann")]), None, "anybody can write a header");
     let (id, opened) = access.sessions.open("ann", Role::View).unwrap();
-    let with_cookie = headers(&[("cookie", &format!("other=1; leveret_session={id}"))]);
+    let with_cookie = headers(&[("cookie", &format!("other=1; leveret-session={id}"))]);
     let actor = access.actor(&with_cookie, "10.0.0.1:1").unwrap();
     assert_eq!((actor.role, actor.token), (Role::View, Some(opened.token)));
     let proxies = vec![Network::parse("10.0.0.0/8").unwrap()];

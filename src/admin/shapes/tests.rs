@@ -1,3 +1,5 @@
+//! Tests of what is read and added up.
+
 use serde_json::json;
 
 use super::*;

@@ -3,7 +3,8 @@
 import { h } from "./dom.js";
 import { number, rate } from "./tables.js";
 
-const WIDTH = 720;
+// On a phone the same letters take more of the width.
+const WIDTH = innerWidth < 640 ? 360 : 720;
 const HEIGHT = 200;
 const LEFT = 64;
 const BOTTOM = 24;
@@ -14,9 +15,12 @@ function top(most) {
 }
 
 // lines: { name, kind, points }. `unit` is "rate" or "count".
-export function chart({ title, lines, unit, seconds = 3600 }) {
+export function chart({ title, lines, unit }) {
+  const begin = Math.min(...lines.flatMap((line) => line.points.map((point) => point[0])), Infinity);
   const now = Math.max(...lines.flatMap((line) => line.points.map((point) => point[0])), 0);
   if (!now) return h("p", { class: "empty" }, "No figures yet.");
+  // The last hour, or as much as there is of it.
+  const seconds = Math.min(3600, Math.max(300, now - begin));
   const from = now - seconds;
   const shown = lines.map((line) => ({ ...line, points: line.points.filter((point) => point[0] >= from) }));
   const most = top(Math.max(...shown.flatMap((line) => line.points.map((point) => point[1])), 1));
@@ -26,7 +30,7 @@ export function chart({ title, lines, unit, seconds = 3600 }) {
   const grid = [0, 0.5, 1].map((part) => h("g", {},
     h("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: y(most * part), y2: y(most * part) }),
     h("text", { x: LEFT - 8, y: y(most * part) + 4, "text-anchor": "end" }, format(most * part))));
-  const marks = [0, 0.25, 0.5, 0.75, 1].map((part) => {
+  const marks = (WIDTH < 500 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]).map((part) => {
     const time = new Date((from + seconds * part) * 1000);
     const text = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     return h("text", { x: x(from + seconds * part), y: HEIGHT - 6, "text-anchor": part === 1 ? "end" : part ? "middle" : "start" }, text);

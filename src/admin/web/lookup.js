@@ -25,7 +25,7 @@ export async function lookupPage(main) {
     const topics = Object.entries(told.topics);
     fill(list, topics.length
       ? h("ul", { class: "tree" }, topics.map(([topic, channels]) => h("li", {}, link(path`/topics/${topic}`, topic), " ", cross(topic, path`/api/topics/${topic}`),
-        channels.length > 0 && h("ul", {}, channels.map((channel) => h("li", {}, channel, " ", cross(`${topic} / ${channel}`, path`/api/topics/${topic}/${channel}`)))))))
+        channels?.length > 0 && h("ul", {}, channels.map((channel) => h("li", {}, channel, " ", cross(`${topic} / ${channel}`, path`/api/topics/${topic}/${channel}`)))))))
       : h("p", { class: "empty" }, "Every topic has a node."));
   };
 

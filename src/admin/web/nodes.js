@@ -52,7 +52,7 @@ export async function nodePage(main, node) {
   const count = (title, key) => ({ name: title, numeric: true, cell: (row) => number(row[key]), value: (row) => row[key] ?? 0 });
   const draw = (told) => {
     const topics = told.topics ?? [];
-    const channels = topics.flatMap((topic) => topic.channels.map((channel) => ({ ...channel, topic: topic.topic_name })));
+    const channels = topics.flatMap((topic) => (topic.channels ?? []).map((channel) => ({ ...channel, topic: topic.topic_name })));
     const clients = channels.flatMap((channel) => (channel.clients ?? []).map((client) => ({ ...client, topic: channel.topic, channel: channel.channel_name })));
     const redraw = () => draw(told);
     fill(body, h("h1", {}, node),
@@ -63,7 +63,7 @@ export async function nodePage(main, node) {
         columns: [
           { name: "Topic", cell: (row) => [link(path`/topics/${row.topic_name}`, row.topic_name), " ", paused(row)], value: (row) => row.topic_name },
           count("Depth", "depth"), count("Memory", "memory_depth"), count("Disk", "backend_depth"), count("Messages", "message_count"),
-          { name: "Channels", numeric: true, cell: (row) => number(row.channels.length), value: (row) => row.channels.length },
+          { name: "Channels", numeric: true, cell: (row) => number(row.channels?.length ?? 0), value: (row) => row.channels?.length ?? 0 },
         ],
       }),
       h("h2", {}, "Channels"),

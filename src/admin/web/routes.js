@@ -96,7 +96,7 @@ function at(to, node, name, rest = "") {
 export async function routePage(main, node, name) {
   const memory = new Memory();
   const body = h("div", {}, h("p", { class: "empty", "aria-busy": "true" }, "Asking the node …"));
-  const plot = h("div", {});
+  const plot = h("div", { class: "charts" });
   const editor = h("div", {});
   const buttons = h("div", { class: "actions" });
   const key = `${node} ${name}`;

@@ -10,7 +10,8 @@ const EVERY = 3000;
 
 const count = (name, key) => ({ name, numeric: true, cell: (row) => number(row[key]), value: (row) => row[key] ?? 0 });
 const split = { name: "Memory + disk", numeric: true, cell: (row) => `${number(row.memory_depth)} + ${number(row.backend_depth)}` };
-const times = { name: "Latency", cell: (row) => percentiles(row.e2e_processing_latency) };
+// Latencies, where they are tracked.
+const times = (rows) => rows.some((row) => row.e2e_processing_latency?.percentiles?.length) && [{ name: "Latency", cell: (row) => percentiles(row.e2e_processing_latency) }];
 const node = {
   name: "Node",
   cell: (row) => (row.node === "*" ? "All" : [link(path`/nodes/${row.node}`, row.node), " ", paused(row)]),
@@ -113,7 +114,7 @@ export async function topicPage(main, topic) {
         name: "topic-nodes", caption: `Nodes with ${topic}`, again: redraw, empty: "No node has this topic.",
         rows: nodes.map((row) => ({ ...row, count: row.channels?.length ?? 0 })),
         total: nodes.length > 1 ? { ...told, count: channels.length } : undefined,
-        columns: [node, count("Depth", "depth"), split, count("Messages", "message_count"), count("Channels", "count"), ...lost(nodes), times, cross].filter(Boolean),
+        columns: [node, count("Depth", "depth"), split, count("Messages", "message_count"), count("Channels", "count"), ...lost(nodes), ...(times(nodes) || []), cross].filter(Boolean),
       }),
       h("h2", {}, "Channels"),
       table({
@@ -123,7 +124,7 @@ export async function topicPage(main, topic) {
           { name: "Channel", cell: (row) => [link(path`/topics/${topic}/${row.channel_name}`, row.channel_name), " ", paused(row)], value: (row) => row.channel_name },
           count("Depth", "depth"), split, count("In flight", "in_flight_count"), count("Deferred", "deferred_count"),
           count("Requeued", "requeue_count"), count("Timed out", "timeout_count"), count("Messages", "message_count"),
-          count("Connections", "client_count"), ...lost(channels), times,
+          count("Connections", "client_count"), ...lost(channels), ...(times(channels) || []),
         ],
       }));
   };
@@ -154,7 +155,7 @@ function nearness(row) {
   const all = row.delivery_msg_count;
   if (!all) return "–";
   const part = (value) => `${Math.round(((value ?? 0) / all) * 100)} %`;
-  return `zone ${part(row.zone_local_msg_count)}, region ${part(row.region_local_msg_count)}, global ${part(row.global_msg_count)}`;
+  return ["zone", "region", "global"].map((near, at) => h("span", { class: "pair" }, `${near} ${part([row.zone_local_msg_count, row.region_local_msg_count, row.global_msg_count][at])}`));
 }
 
 export async function channelPage(main, topic, channel) {
@@ -164,7 +165,7 @@ export async function channelPage(main, topic, channel) {
     const nodes = told.nodes ?? [];
     const clients = told.clients ?? [];
     const redraw = () => draw(told, again);
-    const isNear = nodes.some((row) => row.delivery_msg_count);
+    const isNear = nodes.some((row) => row.zone_local_msg_count || row.region_local_msg_count);
     fill(body,
       h("div", { class: "title" }, h("h1", {}, link(path`/topics/${topic}`, topic), " / ", channel), paused(told)),
       h("div", { class: "actions" },
@@ -178,7 +179,7 @@ export async function channelPage(main, topic, channel) {
         columns: [
           node, count("Depth", "depth"), split, count("In flight", "in_flight_count"), count("Deferred", "deferred_count"),
           count("Requeued", "requeue_count"), count("Timed out", "timeout_count"), count("Messages", "message_count"),
-          isNear && { name: "Delivered", cell: nearness }, count("Connections", "client_count"), ...lost(nodes), times,
+          isNear && { name: "Delivered", cell: nearness }, count("Connections", "client_count"), ...lost(nodes), ...(times(nodes) || []),
         ].filter(Boolean),
       }),
       h("h2", {}, "Client connections"),

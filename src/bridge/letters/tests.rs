@@ -1,3 +1,5 @@
+//! Tests of where a message of a queue goes back to.
+
 use super::*;
 use crate::bridge::route::{DeadLetter, Move, PublishOptions, Retry};
 use crate::bridge::route::{Instances, Mode, NsqChannel, Target};

@@ -1,3 +1,5 @@
+//! Tests of messages that are put back or thrown away.
+
 use super::*;
 use crate::engine::policy::DeadLetter;
 use crate::engine::{Options, PeekLimit, Topic};

@@ -1,3 +1,5 @@
+//! Tests of messages that are taken by hand.
+
 use std::sync::Arc;
 use std::time::Duration;
 
