@@ -24,7 +24,7 @@ RUN apt-get update \
 COPY --from=build /leveret /usr/bin/leveret
 COPY packaging/leveret.yaml /etc/leveret/leveret.yaml
 # NSQ's programs by their own names: `docker run leveret /usr/lib/leveret/bin/nsq_tail ...`
-RUN for name in nsqd nsqlookupd nsq_stat nsq_tail nsq_to_file nsq_to_http nsq_to_nsq to_nsq; do \
+RUN for name in nsqd nsqlookupd nsqadmin nsq_stat nsq_tail nsq_to_file nsq_to_http nsq_to_nsq to_nsq; do \
         ln -s /usr/bin/leveret "/usr/lib/leveret/bin/$name"; \
     done
 USER leveret

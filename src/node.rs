@@ -4,6 +4,7 @@
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
 mod admin;
+mod alerts;
 mod doors;
 mod ending;
 pub mod export;
@@ -225,19 +226,12 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let options = Arc::new(live_options(&plan, &resolved, logging, own.as_ref())?);
     let told = (options.lookupds(), stop.subscribe());
     let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
+    let context = context(&plan, &doors, &flows, (&engine, kept.clone()), options)?;
     let mut serving = Vec::new();
+    serving.extend(alerts::start(&plan, &resolved, &context, &stop.subscribe())?);
     if doors.has_http() {
-        let node = doors.node(nsqd, hostname())?;
-        let mut context = http::Context::new(Arc::clone(&engine), node, http_limits(nsqd));
-        context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
-        context.queues = Some(Arc::clone(&flows.bridge));
-        context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
-        context.registry = flows.registered();
-        context.persist = persist(kept.clone(), &engine);
-        context.health = health(&engine);
-        context.options = options;
         let both = (doors.http, doors.https);
-        serving = doors::serve_http(both, context, &security, &stop.subscribe())?;
+        serving.extend(doors::serve_http(both, &context, &security, &stop.subscribe())?);
     }
     serving.extend(admin::serve(admin, &stop.subscribe())?);
     let settled = watch::Sender::new(false);
@@ -273,6 +267,29 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     engine.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// All that HTTP endpoints and figures are made of.
+fn context(
+    plan: &Plan,
+    doors: &Doors,
+    flows: &Flows,
+    (engine, kept): (&Arc<Engine>, Option<Arc<Kept>>),
+    options: Arc<http::Options>,
+) -> io::Result<Arc<http::Context>> {
+    let nsqd = &plan.config.nsqd;
+    let node = doors.node(nsqd, hostname())?;
+    let mut context = http::Context::new(Arc::clone(engine), node, http_limits(nsqd));
+    context.routes = Arc::clone(&flows.bridge) as Arc<dyn RoutesView>;
+    context.queues = Some(Arc::clone(&flows.bridge));
+    context.control = Some(Arc::new(Control(Arc::clone(&flows.keeper))));
+    context.registry = flows.registered();
+    context.persist = persist(kept, engine);
+    context.health = health(engine);
+    context.disk = alerts::disk(nsqd);
+    context.certificates = alerts::certificates(plan);
+    context.options = options;
+    Ok(Arc::new(context))
 }
 
 fn engine_options(plan: &Plan, resolved: &Resolved) -> engine::Options {

@@ -2,6 +2,8 @@
 //!
 //! The cryptography is ring's, named here so that no global default is needed.
 
+pub mod expiry;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,6 +107,17 @@ pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(versions(false)).map_err(|error| setup(&error))?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// When the certificates of files expire: the file's name, and the last moment, Unix seconds. What cannot be read is left
+/// out; whoever serves it has said so. May block.
+#[must_use]
+pub fn expiries(files: &[PathBuf]) -> Vec<(String, i64)> {
+    let ends = files.iter().filter_map(|file| {
+        let chain = certificates(file).ok()?;
+        Some((file.display().to_string(), expiry::not_after(chain.first()?)?))
+    });
+    ends.collect()
 }
 
 /// The cryptography.

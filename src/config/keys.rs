@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::units::{show_duration, show_size};
 
 pub(super) mod admin;
+pub(super) mod alerts;
 pub(super) mod brokers;
 pub(super) mod declare;
 pub(super) mod endpoints;

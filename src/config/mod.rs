@@ -12,6 +12,7 @@
 
 mod admin;
 mod admin_file;
+mod alerts_file;
 mod arguments;
 mod brokers_file;
 mod check;
@@ -71,7 +72,7 @@ use section::Field;
 use tree::Node;
 
 /// A configuration that can be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The node.
     pub node: NodeConfig,

@@ -11,6 +11,7 @@ use crate::bridge::store::options::StoreRow;
 use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
 use crate::registry::EtcdOptions;
+use crate::telemetry::alerts::AlertOptions;
 use crate::telemetry::statsd;
 use crate::tls::ClientTls;
 
@@ -18,7 +19,7 @@ use crate::tls::ClientTls;
 pub const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
 /// Everything about a node but its routes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NodeConfig {
     /// The NSQ side.
     pub nsqd: NsqdConfig,
@@ -28,6 +29,8 @@ pub struct NodeConfig {
     pub lookupd: Option<LookupdConfig>,
     /// nsqadmin in the same process, if there is one.
     pub admin: Option<Box<AdminConfig>>,
+    /// What the node complains of; nothing if `None`.
+    pub alerts: Option<AlertOptions>,
     /// Logging.
     pub log: LogConfig,
     /// What is asked of topics and channels by the patterns of their names.
@@ -52,6 +55,7 @@ impl Default for NodeConfig {
             brokers: Vec::new(),
             lookupd: None,
             admin: None,
+            alerts: None,
             log: LogConfig::default(),
             topics: Vec::new(),
             stores: Vec::new(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::admin_file;
+use super::alerts_file;
 use super::brokers_file::brokers;
 use super::error::{Report, Spot};
 use super::keys::node::{LOG, ROOT};
@@ -42,6 +43,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     }
     file.node.admin =
         section.get("admin").and_then(|f| admin_file::read(&f, base, report)).map(Box::new);
+    file.node.alerts = section.get("alerts").and_then(|f| alerts_file::read(&f, base, report));
     file.node.lookupd = section.get("lookupd").and_then(|f| lookupd_file::daemon(&f, base, report));
     if let Some(field) = section.get("brokers") {
         file.node.brokers = brokers(&field, base, report);

@@ -104,6 +104,7 @@ async fn run(
         Endpoint::RouteDelete => route_control::remove(context, path, raw).await,
         Endpoint::RoutesReload => route_control::reload(context).await,
         Endpoint::RouteAct(act) => route_control::act(context, path, raw, act).await,
+        Endpoint::Alerts => routes::alerts(context),
         Endpoint::Metrics => {
             stats::count_elsewhere(context).await;
             Ok(routes::metrics(context))
@@ -121,6 +122,6 @@ async fn run(
 
 /// Paths of ours that somebody asks every few seconds; nsqd's own are logged as nsqd does it.
 fn is_polled(path: &str) -> bool {
-    matches!(path, "/metrics" | "/v1/routes" | "/v1/registry" | "/v1/drain")
+    matches!(path, "/metrics" | "/v1/routes" | "/v1/alerts" | "/v1/registry" | "/v1/drain")
         || path.starts_with("/health/")
 }

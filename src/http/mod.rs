@@ -37,7 +37,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::handler::{Handler, HandlerService};
@@ -48,6 +48,7 @@ use crate::clock::{self, Instant};
 use crate::engine::Engine;
 use crate::metrics::registry::RegistryStatus;
 pub use crate::metrics::{NoRoutes, RoutesView};
+use crate::telemetry::alerts::Runner;
 pub use entrance::Entrance;
 use entrance::{Door, Remote};
 use handler::Front;
@@ -159,6 +160,9 @@ pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// What the node says of the registry that it shares with others.
 pub type Registered = Arc<dyn Fn() -> Option<RegistryStatus> + Send + Sync>;
 
+/// Free bytes, and how many of them are kept free.
+pub type Disk = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+
 /// Writes the list of topics and channels down before it returns. May block.
 pub type Persist = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
@@ -183,6 +187,12 @@ pub struct Context {
     pub control: Option<Arc<dyn RouteControl>>,
     /// What it shares with other nodes, if it does.
     pub registry: Registered,
+    /// Free space of the data folder's disk, and how much of it publishes may not take, bytes.
+    pub disk: Disk,
+    /// Certificates that are served, and when they expire, Unix seconds.
+    pub certificates: Vec<(String, i64)>,
+    /// What there is to complain of, once somebody looks.
+    pub alerts: Arc<OnceLock<Arc<Runner>>>,
     /// Its options, as `/config` shows and changes them.
     pub options: Arc<Options>,
 }
@@ -201,6 +211,9 @@ impl Context {
             queues: None,
             control: None,
             registry: Arc::new(|| None),
+            disk: Arc::new(|| None),
+            certificates: Vec::new(),
+            alerts: Arc::default(),
             options: Arc::new(Options::new(
                 BTreeMap::new(),
                 "info",

@@ -76,14 +76,13 @@ pub(super) async fn listen(address: &str, option: &'static str) -> Result<Listen
 /// Serves `context` at both HTTP doors that there are; where TLS is required of everybody the plain one refuses.
 pub(super) fn serve_http(
     (plain, secured): (Option<Listener>, Option<Listener>),
-    context: http::Context,
+    context: &Arc<http::Context>,
     security: &Security,
     stop: &watch::Receiver<bool>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let context = Arc::new(context);
     let mut serving = Vec::new();
     let mut start = |name, entrance: Entrance| {
-        let (context, mut stop) = (Arc::clone(&context), stop.clone());
+        let (context, mut stop) = (Arc::clone(context), stop.clone());
         serving.push(spawn("http", async move {
             let shutdown = async move { stopped(&mut stop).await };
             if let Err(error) = http::serve(entrance, context, shutdown).await {

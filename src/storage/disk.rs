@@ -95,9 +95,17 @@ impl Disk for RealDisk {
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
-        let room = rustix::fs::statvfs(here(folder))?;
-        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+        free_bytes(folder)
     }
+}
+
+/// Free space of the disk that `folder` is on, for users that are not root.
+///
+/// # Errors
+/// The system's.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let room = rustix::fs::statvfs(here(folder))?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 /// The parent of a bare file name is an empty path; the system wants it spelt.

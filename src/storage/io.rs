@@ -36,7 +36,10 @@ pub(super) fn create_folder(path: &Path) -> Result<(), StorageError> {
 }
 
 /// The whole file, or `None` if it is not there.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+///
+/// # Errors
+/// The system's, with what was done to which file.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -22,8 +22,9 @@ pub(crate) mod sim;
 pub(crate) mod store;
 pub mod wal;
 
+pub use disk::free_bytes;
 pub use error::StorageError;
-pub use io::{remove as remove_file, replace_text};
+pub use io::{read as read_file, remove as remove_file, replace_text};
 pub use lock::DataLock;
 
 #[cfg(test)]

@@ -64,8 +64,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     (
         "telemetry",
         &[
-            "bridge", "lookup", "registry", "server", "client", "engine", "limit", "storage",
-            "names", "clock", "metrics", "task",
+            "tls", "bridge", "lookup", "registry", "server", "client", "engine", "limit",
+            "storage", "names", "clock", "metrics", "task",
         ],
     ),
     // It answers in nsqd's envelope, by the code that makes it; of the bridge it needs base64 alone.
@@ -129,6 +129,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "metrics",
             "task",
+            // It tells of its certificates' ends.
+            "tls",
         ],
     ),
     // It reads command lines and starts what they ask for.

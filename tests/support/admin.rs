@@ -124,10 +124,12 @@ impl Mute {
     }
 }
 
+type Headers = Vec<(String, String)>;
+
 /// A notification endpoint: takes POSTs and hands on their JSON bodies.
 pub(crate) struct Endpoint {
     address: SocketAddr,
-    told: Receiver<Value>,
+    told: Receiver<(Value, Headers)>,
 }
 
 impl Endpoint {
@@ -150,7 +152,11 @@ impl Endpoint {
                         name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
                     });
                     if body.len() >= length.unwrap_or(0) {
-                        break serde_json::from_str(body).ok();
+                        let headers = head.lines().filter_map(|line| line.split_once(": "));
+                        let headers: Headers = headers
+                            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                            .collect();
+                        break serde_json::from_str(body).ok().map(|body| (body, headers));
                     }
                 };
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -173,6 +179,11 @@ impl Endpoint {
 
     /// The next notification.
     pub(crate) fn next(&self) -> Value {
+        self.next_with_headers().0
+    }
+
+    /// The same with the request's headers, their names in small letters.
+    pub(crate) fn next_with_headers(&self) -> (Value, Headers) {
         self.told.recv_timeout(Duration::from_secs(20)).expect("a notification")
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::admin::ADMIN;
+use super::alerts::ALERTS;
 use super::brokers::BROKER;
 use super::lookupd::LOOKUPD;
 use super::nsqd::NSQD;
@@ -19,6 +20,12 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             Kind::Mapping(ADMIN),
             "none",
             "nsqadmin in the same process: pages for browsers, see [admin](admin.md)",
+        ),
+        key(
+            "alerts",
+            Kind::Mapping(ALERTS),
+            "none",
+            "what the node complains of, and to whom, see [alerts](alerts.md)",
         ),
         key(
             "bridges",

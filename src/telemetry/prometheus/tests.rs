@@ -4,8 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{LatencyTracking, Options};
-use crate::metrics::route::RouteCounts;
+use std::sync::Arc;
+
+use crate::engine::{Engine, LatencyTracking, Options};
+use crate::metrics::broker::{BrokerState, BrokerStatus};
+use crate::metrics::registry::RegistryStatus;
+use crate::metrics::route::{LimitStatus, RouteCounts, RouteState, RouteStatus};
+use crate::telemetry::alerts::runner::{AlertShown, AlertsView};
+use crate::telemetry::alerts::state::Phase;
+use crate::telemetry::figures::{Exposed, collect};
+use crate::telemetry::process::ProcessUsage;
 
 fn engine() -> Arc<Engine> {
     let latency = LatencyTracking::new(vec![0.99], Duration::from_secs(60)).unwrap();
@@ -53,11 +61,26 @@ fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
         owned: vec!["a".into(), "b".into()],
         ..RegistryStatus::default()
     });
-    render(&Exposed {
+    let alerts = AlertsView {
+        alerts: vec![AlertShown {
+            name: "dead_letters".into(),
+            state: Phase::Firing,
+            severity: "warning",
+            labels: BTreeMap::new(),
+            message: String::new(),
+            value: 1.0,
+            since: 0,
+        }],
+        rules: BTreeMap::new(),
+    };
+    render(&collect(&Exposed {
         version: "0.1.0",
         nsq_version: "1.3.0",
         start_time: 1_700_000_000,
         healthy: true,
+        disk: Some((1000, 10)),
+        certificates: &[("a.pem".to_owned(), -5)],
+        alerts: Some(&alerts),
         process: Some(ProcessUsage {
             resident_bytes: 4096,
             anonymous_bytes: 1024,
@@ -68,7 +91,7 @@ fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
         routes,
         brokers,
         registry: registry.as_ref(),
-    })
+    }))
 }
 
 fn full() -> String {

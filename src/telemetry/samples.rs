@@ -1,10 +1,11 @@
-//! The text format: families, samples, escapes.
+//! Figures as samples: families with their kind and help, each sample with its labels. What exports figures, and what judges
+//! them, reads these.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// What a family's values are.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Grows until the process ends.
     Counter,
     /// Goes up and down.
@@ -15,13 +16,29 @@ pub(super) enum Kind {
 
 /// A sample's value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
+pub enum Value {
+    /// What is counted.
     Count(u64),
     /// May be below zero.
     Balance(i64),
+    /// With a fraction.
     Amount(f64),
     /// There is no sample.
     Unknown,
+}
+
+impl Value {
+    /// The value as a number; `None` if there is none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "figures to look at")]
+    pub const fn as_f64(self) -> Option<f64> {
+        match self {
+            Self::Count(count) => Some(count as f64),
+            Self::Balance(balance) => Some(balance as f64),
+            Self::Amount(amount) => Some(amount),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for Value {
@@ -72,7 +89,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 /// A sample's labels, in the order in which they are written.
-pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
+pub type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// A family whose samples are read from the rows of a table.
 pub(super) struct Column<R> {
@@ -100,24 +117,54 @@ pub(super) const fn gauge<R>(
     Column { name, kind: Kind::Gauge, help, read }
 }
 
-/// The exposition as it grows.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    text: String,
+/// One value and what it is of.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What follows the family's name: `_sum` and `_count` of a summary.
+    pub suffix: &'static str,
+    /// Names and values of its labels, in the order in which they are written.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: Value,
 }
 
-impl Page {
-    /// Begins a family. It is written with its first sample.
-    pub(super) const fn family(
+/// One metric and its samples.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Its name, with the unit and, of a counter, `_total`.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// What it means.
+    pub help: &'static str,
+    /// Its samples.
+    pub samples: Vec<Sample>,
+}
+
+/// All figures of a moment. A family without samples is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// In the order in which they are shown.
+    pub families: Vec<Family>,
+}
+
+impl Samples {
+    /// Adds a family.
+    pub(super) fn family(
         &mut self,
         name: &'static str,
         kind: Kind,
         help: &'static str,
-    ) -> Family<'_> {
-        Family { page: self, name, kind, help, is_open: false }
+        give: impl FnOnce(&mut Family),
+    ) {
+        let mut family = Family { name, kind, help, samples: Vec::new() };
+        give(&mut family);
+        if !family.samples.is_empty() {
+            self.families.push(family);
+        }
     }
 
-    /// A table: a family a column, a sample a row.
+    /// Adds a table: a family a column, a sample a row.
     pub(super) fn table<R>(
         &mut self,
         columns: &[Column<R>],
@@ -125,35 +172,23 @@ impl Page {
         labels: impl Fn(&R, &mut dyn FnMut(Labels<'_>)),
     ) {
         for column in columns {
-            let mut family = self.family(column.name, column.kind, column.help);
-            for row in rows {
-                let value = (column.read)(row);
-                labels(row, &mut |labels| family.sample(labels, value));
-            }
+            self.family(column.name, column.kind, column.help, |family| {
+                for row in rows {
+                    let value = (column.read)(row);
+                    labels(row, &mut |labels| family.sample(labels, value));
+                }
+            });
         }
     }
 
-    /// The whole text.
-    pub(super) fn finish(self) -> String {
-        self.text
-    }
-
-    fn push(&mut self, line: fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        self.text.write_fmt(line).unwrap_or_default();
+    /// The family of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Family> {
+        self.families.iter().find(|family| family.name == name)
     }
 }
 
-/// One metric and its samples.
-pub(super) struct Family<'a> {
-    page: &'a mut Page,
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    is_open: bool,
-}
-
-impl Family<'_> {
+impl Family {
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Into<Value>) {
         self.suffixed("", labels, value.into());
     }
@@ -175,43 +210,11 @@ impl Family<'_> {
         self.suffixed("_count", labels, count.into());
     }
 
-    fn suffixed(&mut self, suffix: &str, labels: Labels<'_>, value: Value) {
-        let name = self.name;
+    fn suffixed(&mut self, suffix: &'static str, labels: Labels<'_>, value: Value) {
         if matches!(value, Value::Unknown) {
             return;
         }
-        if !self.is_open {
-            self.is_open = true;
-            let kind = match self.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Summary => "summary",
-            };
-            let help = escape(self.help, false);
-            self.page.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        }
-        self.page.text.push_str(name);
-        self.page.text.push_str(suffix);
-        for (place, (label, text)) in labels.iter().enumerate() {
-            let opening = if place == 0 { '{' } else { ',' };
-            let text = escape(text, true);
-            self.page.push(format_args!("{opening}{label}=\"{text}\""));
-        }
-        let closing = if labels.is_empty() { "" } else { "}" };
-        self.page.push(format_args!("{closing} {value}\n"));
+        let labels = labels.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        self.samples.push(Sample { suffix, labels, value });
     }
-}
-
-/// What the format asks for: backslashes and line feeds, and in a label's value quotes as well.
-fn escape(text: &str, quotes: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for next in text.chars() {
-        match next {
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '"' if quotes => escaped.push_str("\\\""),
-            _ => escaped.push(next),
-        }
-    }
-    escaped
 }
