@@ -4,10 +4,10 @@
 //! first two fails. End: take nothing more, answer what is open, settle the routes, write down what is still owed.
 
 mod admin;
-mod alerts;
 mod doors;
 mod ending;
 pub mod export;
+mod figures;
 mod flows;
 mod import;
 mod lookupd;
@@ -228,7 +228,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let discovery = Discovery::start(own, &engine, nsqd, &resolved, told)?;
     let context = context(&plan, &doors, &flows, (&engine, kept.clone()), options)?;
     let mut serving = Vec::new();
-    serving.extend(alerts::start(&plan, &resolved, &context, &stop.subscribe())?);
+    serving.extend(figures::start(&plan, &resolved, &context, &stop.subscribe())?);
     if doors.has_http() {
         let both = (doors.http, doors.https);
         serving.extend(doors::serve_http(both, &context, &security, &stop.subscribe())?);
@@ -286,8 +286,9 @@ fn context(
     context.registry = flows.registered();
     context.persist = persist(kept, engine);
     context.health = health(engine);
-    context.disk = alerts::disk(nsqd);
-    context.certificates = alerts::certificates(plan);
+    context.disk = figures::disk(nsqd);
+    context.certificates = figures::certificates(plan);
+    context.opentsdb = plan.config.opentsdb.as_ref().map(|_| Arc::default());
     context.options = options;
     Ok(Arc::new(context))
 }

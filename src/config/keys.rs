@@ -16,6 +16,7 @@ pub(super) mod brokers;
 pub(super) mod declare;
 pub(super) mod endpoints;
 pub(super) mod lookupd;
+pub(super) mod metrics;
 pub(super) mod node;
 pub(super) mod nsqd;
 pub(super) mod registry;

@@ -26,6 +26,7 @@ mod limit_file;
 mod lookupd;
 mod lookupd_file;
 mod loops;
+mod metrics_file;
 mod node;
 mod node_file;
 mod registry_file;

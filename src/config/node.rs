@@ -12,7 +12,7 @@ use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
 use crate::registry::EtcdOptions;
 use crate::telemetry::alerts::AlertOptions;
-use crate::telemetry::statsd;
+use crate::telemetry::{opentsdb, statsd};
 use crate::tls::ClientTls;
 
 /// The experiment that prefers consumers nearby, as nsqd calls it.
@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub lookupd: Option<LookupdConfig>,
     /// nsqadmin in the same process, if there is one.
     pub admin: Option<Box<AdminConfig>>,
+    /// Where figures are pushed as OpenTSDB takes them; nowhere if `None`.
+    pub opentsdb: Option<opentsdb::Options>,
     /// What the node complains of; nothing if `None`.
     pub alerts: Option<AlertOptions>,
     /// Logging.
@@ -56,6 +58,7 @@ impl Default for NodeConfig {
             lookupd: None,
             admin: None,
             alerts: None,
+            opentsdb: None,
             log: LogConfig::default(),
             topics: Vec::new(),
             stores: Vec::new(),

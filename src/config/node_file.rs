@@ -13,6 +13,7 @@ use super::error::{Report, Spot};
 use super::keys::node::{LOG, ROOT};
 use super::keys::nsqd::NSQD;
 use super::lookupd_file;
+use super::metrics_file;
 use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 use super::registry_file;
 use super::section::{Field, Section};
@@ -44,6 +45,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
     file.node.admin =
         section.get("admin").and_then(|f| admin_file::read(&f, base, report)).map(Box::new);
     file.node.alerts = section.get("alerts").and_then(|f| alerts_file::read(&f, base, report));
+    file.node.opentsdb = section.get("metrics").and_then(|f| metrics_file::read(&f, report));
     file.node.lookupd = section.get("lookupd").and_then(|f| lookupd_file::daemon(&f, base, report));
     if let Some(field) = section.get("brokers") {
         file.node.brokers = brokers(&field, base, report);

@@ -248,7 +248,7 @@ fn errors_of_all_files_come_at_once_and_sorted() {
         folder.findings(),
         "\
 leveret.yaml:1:14: log.level: expected trace, debug, info, warn or error, found \"loud\"
-leveret.yaml:3:1: x: unknown key \"x\"; expected one of admin, alerts, bridges, brokers, log, lookupd, nsqd, registry, shutdown_timeout, topics, watch_bridges
+leveret.yaml:3:1: x: unknown key \"x\"; expected one of admin, alerts, bridges, brokers, log, lookupd, metrics, nsqd, registry, shutdown_timeout, topics, watch_bridges
 routes/a.yaml:2:3: routes[0]: the key \"from\" is missing, such as from: { nsq: { topic: orders } }
 routes/a.yaml:2:3: routes[0]: the key \"mode\" is missing, such as mode: direct
 routes/a.yaml:2:3: routes[0]: the key \"name\" is missing, such as name: orders-to-rabbitmq

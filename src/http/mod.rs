@@ -49,6 +49,7 @@ use crate::engine::Engine;
 use crate::metrics::registry::RegistryStatus;
 pub use crate::metrics::{NoRoutes, RoutesView};
 use crate::telemetry::alerts::Runner;
+use crate::telemetry::opentsdb;
 pub use entrance::Entrance;
 use entrance::{Door, Remote};
 use handler::Front;
@@ -191,6 +192,8 @@ pub struct Context {
     pub disk: Disk,
     /// Certificates that are served, and when they expire, Unix seconds.
     pub certificates: Vec<(String, i64)>,
+    /// What was pushed to OpenTSDB, if anything is.
+    pub opentsdb: Option<Arc<opentsdb::Counters>>,
     /// What there is to complain of, once somebody looks.
     pub alerts: Arc<OnceLock<Arc<Runner>>>,
     /// Its options, as `/config` shows and changes them.
@@ -213,6 +216,7 @@ impl Context {
             registry: Arc::new(|| None),
             disk: Arc::new(|| None),
             certificates: Vec::new(),
+            opentsdb: None,
             alerts: Arc::default(),
             options: Arc::new(Options::new(
                 BTreeMap::new(),

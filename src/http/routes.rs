@@ -48,6 +48,7 @@ impl Context {
         figures::collect(&Exposed {
             disk: (self.disk)(),
             certificates: &left,
+            opentsdb: self.opentsdb.as_deref(),
             alerts: alerts.as_ref(),
             version: VERSION,
             nsq_version: NSQ_VERSION,

@@ -6,9 +6,11 @@ mod routes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::alerts::AlertsView;
 use super::alerts::state::Phase;
+use super::opentsdb;
 use super::process::ProcessUsage;
 use super::samples::{Column, Family, Kind, Labels, Samples, counter, gauge};
 use crate::engine::{ChannelCounts, DrainPhase, Engine, RecordedLatency};
@@ -31,6 +33,8 @@ pub struct Exposed<'a> {
     pub disk: Option<(u64, u64)>,
     /// Certificates that are served, and in how many seconds they expire; below zero, they have.
     pub certificates: &'a [(String, i64)],
+    /// What was pushed to OpenTSDB, if anything is.
+    pub opentsdb: Option<&'a opentsdb::Counters>,
     /// What there is to complain of.
     pub alerts: Option<&'a AlertsView>,
     /// What the process takes, if that is known.
@@ -64,6 +68,8 @@ pub fn collect(exposed: &Exposed<'_>) -> Samples {
     page.table(NODE, &[node], |_, give| give(&[]));
     page.table(CERTIFICATE, exposed.certificates, |(file, _), give| give(&[("file", file)]));
     alerts(&mut page, exposed.alerts);
+    let pushed = exposed.opentsdb.map(std::slice::from_ref).unwrap_or_default();
+    page.table(OPENTSDB, pushed, |_, give| give(&[]));
     page.table(TOPIC, &topics(exposed.engine), |row, give| {
         give(&[("topic", &row.name)]);
     });
@@ -137,6 +143,17 @@ fn alerts(page: &mut Samples, view: Option<&AlertsView>) {
     });
 }
 
+const OPENTSDB: &[Column<opentsdb::Counters>] = &[
+    counter("leveret_opentsdb_points_total", "Points that OpenTSDB took.", |counters| {
+        counters.sent.load(Ordering::Relaxed).into()
+    }),
+    counter(
+        "leveret_opentsdb_dropped_total",
+        "Points that OpenTSDB refused, or that found no room in the queue.",
+        |counters| counters.dropped.load(Ordering::Relaxed).into(),
+    ),
+];
+
 const ALERTS: &str = "leveret_alerts";
 
 /// Whether there is a metric of this name, be it with the suffix of a summary.
@@ -152,6 +169,7 @@ pub fn is_known(metric: &str) -> bool {
     ];
     let summaries = ["leveret_topic_latency_seconds", "leveret_channel_latency_seconds"];
     NODE.iter().any(|column| column.name == metric)
+        || OPENTSDB.iter().any(|column| column.name == metric)
         || CERTIFICATE.iter().any(|column| column.name == metric)
         || TOPIC.iter().any(|column| column.name == metric)
         || CHANNEL.iter().any(|column| column.name == metric)

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod figures;
 pub mod logs;
+pub mod opentsdb;
 pub mod process;
 pub mod prometheus;
 pub mod samples;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// What a family's values are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Grows until the process ends.
     Counter,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::root;
 
 fn text(file: &str) -> String {
-    std::fs::read_to_string(root().join("config").join(file)).unwrap()
+    std::fs::read_to_string(root().join("config/monitoring").join(file)).unwrap()
 }
 
 /// Every metric of docs/metrics.md, which a test of its own holds against the program.
@@ -50,13 +50,13 @@ fn the_grafana_dashboard_has_panels_with_units_over_metrics_that_there_are() {
 #[test]
 fn the_prometheus_rules_name_metrics_that_there_are_and_promtool_takes_them() {
     let known = metrics();
-    let text = text("prometheus-rules.yaml");
+    let text = text("prometheus-rules.yml");
     let found = named(&text, '_');
     assert!(found.len() >= 8, "{found:?}");
     for name in found {
         assert!(known.contains(&name), "{name}");
     }
-    let file = root().join("config/prometheus-rules.yaml");
+    let file = root().join("config/monitoring/prometheus-rules.yml");
     match Command::new("promtool").arg("check").arg("rules").arg(&file).output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -46,6 +46,7 @@ mod nsqd_data;
 mod nsqd_folder;
 mod nsqd_program;
 mod nsqd_start;
+mod opentsdb;
 mod packaging;
 mod policies;
 mod recovery;

@@ -13,6 +13,7 @@
 //! | [`authd`] | an auth server that a test owns |
 //! | [`http`] | one HTTP request at a time |
 //! | [`stats`] | what `/stats` says of topics, channels and clients |
+//! | [`opentsdb`] | an OpenTSDB that takes nothing but what the real one takes |
 //! | [`proxy`] | a TCP relay that can be cut or fall silent |
 //! | [`site`] | a node with routes to the shared broker, and what it says of them |
 //! | [`traffic`] | real clients at both ends of every kind of route, for as long as a test harms something |
@@ -30,6 +31,7 @@ pub(crate) mod leveret;
 pub(crate) mod lookupd;
 pub(crate) mod nsq;
 pub(crate) mod nsqds;
+pub(crate) mod opentsdb;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
 pub(crate) mod secure;

@@ -6,6 +6,7 @@ use super::admin::ADMIN;
 use super::alerts::ALERTS;
 use super::brokers::BROKER;
 use super::lookupd::LOOKUPD;
+use super::metrics::METRICS;
 use super::nsqd::NSQD;
 use super::registry::REGISTRY;
 use super::topics::TOPIC;
@@ -46,6 +47,12 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             Kind::Mapping(LOOKUPD),
             "none",
             "a nsqlookupd in the same process, see [lookupd](#lookupd)",
+        ),
+        key(
+            "metrics",
+            Kind::Mapping(METRICS),
+            "",
+            "where figures are pushed, see [metrics](metrics.md#opentsdb)",
         ),
         key("nsqd", Kind::Mapping(NSQD), "", "the NSQ side, see [nsqd](#nsqd)"),
         key(

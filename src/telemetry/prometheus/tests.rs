@@ -13,6 +13,7 @@ use crate::metrics::route::{LimitStatus, RouteCounts, RouteState, RouteStatus};
 use crate::telemetry::alerts::runner::{AlertShown, AlertsView};
 use crate::telemetry::alerts::state::Phase;
 use crate::telemetry::figures::{Exposed, collect};
+use crate::telemetry::opentsdb;
 use crate::telemetry::process::ProcessUsage;
 
 fn engine() -> Arc<Engine> {
@@ -80,6 +81,7 @@ fn page(routes: &[RouteStatus], brokers: &[BrokerStatus]) -> String {
         healthy: true,
         disk: Some((1000, 10)),
         certificates: &[("a.pem".to_owned(), -5)],
+        opentsdb: Some(&opentsdb::Counters::default()),
         alerts: Some(&alerts),
         process: Some(ProcessUsage {
             resident_bytes: 4096,

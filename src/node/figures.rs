@@ -13,6 +13,7 @@ use crate::http;
 use crate::storage;
 use crate::task::spawn;
 use crate::telemetry::alerts::Runner;
+use crate::telemetry::opentsdb;
 use crate::tls::{self, ClientTls};
 
 /// Free space of the data folder's disk, and how much of it publishes may not take.
@@ -31,24 +32,36 @@ pub(super) fn certificates(plan: &Plan) -> Vec<(String, i64)> {
     tls::expiries(&own.into_iter().chain(others).collect::<Vec<_>>())
 }
 
-/// Looks at the figures and tells of what they come to, if the node has rules.
+/// Looks at the figures: for alerts, and to push them.
 pub(super) fn start(
     plan: &Plan,
     resolved: &Resolved,
     context: &Arc<http::Context>,
     stop: &watch::Receiver<bool>,
-) -> Result<Option<JoinHandle<()>>, NodeError> {
-    let Some(options) = plan.config.alerts.clone() else { return Ok(None) };
-    let nsqd = &plan.config.nsqd;
+) -> Result<Vec<JoinHandle<()>>, NodeError> {
+    let config = &plan.config;
+    let mut looking = Vec::new();
+    if config.alerts.is_none() && config.opentsdb.is_none() {
+        return Ok(looking);
+    }
+    let nsqd = &config.nsqd;
     let (connect, request) = (nsqd.http_client_connect_timeout, nsqd.http_client_request_timeout);
     let client = HttpClient::new(connect, request, Some(&ClientTls::default()));
     let client = client.map_err(|error| NodeError::Tls(error.to_string()))?;
     let of = Arc::downgrade(context);
     let figures = Arc::new(move || of.upgrade().map(|of| of.figures()).unwrap_or_default());
     let name = format!("{}:{}", resolved.broadcast_address, resolved.http_port);
-    let folder = nsqd.data_path.clone();
-    let runner = Runner::start(options, name, figures, folder, &client, stop);
-    // It is set here alone.
-    context.alerts.set(Arc::clone(&runner)).unwrap_or_default();
-    Ok(Some(spawn("alerts", runner.run(stop.clone()))))
+    if let Some(options) = config.alerts.clone() {
+        let (name, figures, folder) = (name.clone(), figures.clone(), nsqd.data_path.clone());
+        let runner = Runner::start(options, name, figures, folder, &client, stop);
+        // It is set here alone.
+        context.alerts.set(Arc::clone(&runner)).unwrap_or_default();
+        looking.push(spawn("alerts", runner.run(stop.clone())));
+    }
+    if let (Some(options), Some(counters)) = (config.opentsdb.clone(), &context.opentsdb) {
+        let counters = Arc::clone(counters);
+        let pushing = opentsdb::run(options, name, figures, client, counters, stop.clone());
+        looking.push(spawn("opentsdb", pushing));
+    }
+    Ok(looking)
 }
