@@ -140,9 +140,18 @@ pub fn run(plan: Plan) -> Result<(), NodeError> {
             (LogFormat::Text, None) => logs::LogFormat::Text,
             (LogFormat::Text, Some(prefix)) => logs::LogFormat::Nsqd(prefix.clone()),
         },
+        outputs: plan.config.log.outputs.clone(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(Box::pin(serve(plan, logging)))
+    let ended = runtime.block_on(Box::pin(serve(plan, logging.clone())));
+    if let Err(error) = &ended
+        && logging.has_outputs()
+    {
+        // Whoever started it is told on standard error; this is for whoever reads the outputs.
+        tracing::error!(%error, "ended");
+    }
+    logging.flush();
+    ended
 }
 
 impl Plan {
@@ -210,7 +219,7 @@ async fn serve(plan: Plan, logging: logs::LevelHandle) -> Result<(), NodeError> 
     let doors = Doors::open(nsqd, &security).await?;
     let own = Lookupd::embedded(&plan.config).await?;
     let admin = admin::Embedded::open(&plan, (&doors, own.as_ref()), &logging).await?;
-    let mut signals = ending::Signals::new()?;
+    let mut signals = ending::Signals::new(logging.clone())?;
     let resolved = resolve(nsqd, &hostname(), &doors)?;
     greet(&plan, &resolved);
     let engine = open(engine_options(&plan, &resolved), nsqd, kept.as_deref())?;

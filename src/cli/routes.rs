@@ -158,7 +158,8 @@ async fn carry_out(
     let desk = Desk::open(&options).await?;
     match command {
         Command::Push { no_check, prune, dry_run, .. } => {
-            push(&desk, node, files, Push { is_checked: !no_check, prune, dry_run }).await
+            let how = Push { is_checked: !no_check, prune, dry_run };
+            Box::pin(push(&desk, node, files, how)).await
         }
         Command::Pull { folder } => pull(&desk.routes().await?, folder.as_deref()),
         Command::Diff { .. } => {

@@ -15,6 +15,7 @@ pub(super) mod alerts;
 pub(super) mod brokers;
 pub(super) mod declare;
 pub(super) mod endpoints;
+pub(super) mod log;
 pub(super) mod lookupd;
 pub(super) mod metrics;
 pub(super) mod node;

@@ -23,6 +23,7 @@ mod folder;
 mod interpolate;
 mod keys;
 mod limit_file;
+mod log_file;
 mod lookupd;
 mod lookupd_file;
 mod loops;

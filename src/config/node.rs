@@ -12,7 +12,7 @@ use crate::engine::LatencyTracking;
 use crate::engine::policy::{Durability, TopicRow};
 use crate::registry::EtcdOptions;
 use crate::telemetry::alerts::AlertOptions;
-use crate::telemetry::{opentsdb, statsd};
+use crate::telemetry::{logs, opentsdb, statsd};
 use crate::tls::ClientTls;
 
 /// The experiment that prefers consumers nearby, as nsqd calls it.
@@ -212,12 +212,14 @@ impl Default for NsqdConfig {
 }
 
 /// What is logged and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
     /// The least severe level that is logged.
     pub level: LogLevel,
     /// How a line looks.
     pub format: LogFormat,
+    /// Where lines go; standard error if there are none.
+    pub outputs: Vec<logs::Output>,
 }
 
 /// Severity, as NSQ and tracing know it.
@@ -261,4 +263,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl From<LogFormat> for logs::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }

@@ -10,11 +10,12 @@ use super::admin_file;
 use super::alerts_file;
 use super::brokers_file::brokers;
 use super::error::{Report, Spot};
-use super::keys::node::{LOG, ROOT};
+use super::keys::node::ROOT;
 use super::keys::nsqd::NSQD;
+use super::log_file;
 use super::lookupd_file;
 use super::metrics_file;
-use super::node::{LogConfig, LogFormat, LogLevel, NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
+use super::node::{NodeConfig, NsqdConfig, TOPOLOGY_AWARE};
 use super::registry_file;
 use super::section::{Field, Section};
 use super::secure_file;
@@ -51,7 +52,7 @@ pub(super) fn read(root: &Field<'_>, base: &Path, report: &mut Report) -> NodeFi
         file.node.brokers = brokers(&field, base, report);
     }
     if let Some(field) = section.get("log") {
-        file.node.log = log(&field, report);
+        file.node.log = log_file::read(&field, base, report);
     }
     let timeout = section.get("shutdown_timeout");
     let range = Duration::ZERO..=Duration::from_secs(3600);
@@ -237,24 +238,4 @@ pub(super) fn address(
         report.error(&field.spot, message);
     }
     parts
-}
-
-fn log(field: &Field<'_>, report: &mut Report) -> LogConfig {
-    let mut config = LogConfig::default();
-    let Some(section) = Section::open(field, LOG, report) else {
-        return config;
-    };
-    let levels = [
-        ("trace", LogLevel::Trace),
-        ("debug", LogLevel::Debug),
-        ("info", LogLevel::Info),
-        ("warn", LogLevel::Warn),
-        ("error", LogLevel::Error),
-    ];
-    let level = section.get("level");
-    set(&mut config.level, level.and_then(|field| field.choice(&levels, report)));
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let format = section.get("format");
-    set(&mut config.format, format.and_then(|field| field.choice(&formats, report)));
-    config
 }

@@ -60,6 +60,7 @@ pub fn run_admin(plan: AdminPlan) -> Result<(), NodeError> {
     let handle = logs::init(&logs::LogOptions {
         level: level.to_owned(),
         format: logs::LogFormat::Nsqd(plan.log_prefix.clone()),
+        outputs: Vec::new(),
     })?;
     let levels = LogLevels { handle, level: Mutex::new(level.to_owned()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

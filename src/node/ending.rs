@@ -8,33 +8,42 @@ use tokio::time::sleep_until;
 use super::routes::RouteKeeper;
 use crate::clock::{self, Instant};
 use crate::engine::{DrainPhase, Engine};
+use crate::telemetry::logs::LevelHandle;
 
 /// The signals that end a node.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    logs: LevelHandle,
 }
 
 impl Signals {
-    /// Listens for them from now on.
-    pub(super) fn new() -> std::io::Result<Self> {
+    /// Listens for them from now on. SIGHUP has `logs` open its files anew.
+    pub(super) fn new(logs: LevelHandle) -> std::io::Result<Self> {
         Ok(Self {
+            logs,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// The next one that ends the node. SIGHUP has it read its routes again, if it has any to read; a node without, as nsqd
+    /// The next one that ends the node. SIGHUP has it read its routes again and open its log files anew, if it
+    /// has any; a node without, as nsqd
     /// is one, ends.
     async fn next(&mut self, routes: &RouteKeeper) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => if !routes.has_files() { return "SIGHUP" },
+                _ = self.hangup.recv() => {
+                    if !routes.has_files() && !self.logs.has_outputs() {
+                        return "SIGHUP";
+                    }
+                }
             }
+            self.logs.reopen();
             // It says itself what comes of it, and is not left half-way.
             routes.reload().await.map(drop).unwrap_or_default();
         }

@@ -40,6 +40,7 @@ pub fn run_lookupd(plan: &LookupdPlan) -> Result<(), NodeError> {
     logs::init(&logs::LogOptions {
         level: plan.log_level.as_str().to_owned(),
         format: logs::LogFormat::Nsqd(plan.log_prefix.clone()),
+        outputs: Vec::new(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -115,6 +115,11 @@ const NODE: &[Column<NodeRow>] = &[
     gauge("leveret_disk_reserve_bytes", "Free space below which publishes are refused.", |node| {
         node.disk.map(|(_, reserve)| reserve).into()
     }),
+    counter(
+        "leveret_log_lines_dropped_total",
+        "Lines of the log that found no room in its queue.",
+        |_| super::logs::dropped().into(),
+    ),
     gauge("leveret_client_connections", "Connections of NSQ clients.", |node| {
         node.connections.into()
     }),

@@ -1,9 +1,13 @@
 //! Logs: to standard error, as text for people, as one JSON object a line, or line for line as nsqd writes them. What is
 //! logged can be changed while the program runs.
 
+pub mod files;
 mod nsqd;
+mod outputs;
+pub mod remote;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
@@ -12,6 +16,11 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{EnvFilter, fmt, reload};
 
 pub use nsqd::line as nsqd_line;
+use outputs::Queue;
+pub use outputs::{Destination, dropped};
+
+/// How long the last lines may take to be written when the program ends.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Levels as they may be written, and what each means here. `fatal` is nsqd's.
 const LEVELS: [(&str, &str); 7] = [
@@ -45,11 +54,24 @@ pub struct LogOptions {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Where lines go, beside a queue of their own; standard error, without one, if there are none.
+    pub outputs: Vec<Output>,
+}
+
+/// One of several places for lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where they go.
+    pub to: Destination,
+    /// Its own level, which stays; that of all others if `None`.
+    pub level: Option<String>,
+    /// How a line looks there; as elsewhere if `None`.
+    pub format: Option<LogFormat>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::default() }
+        Self { level: "info".to_owned(), format: LogFormat::default(), outputs: Vec::new() }
     }
 }
 
@@ -72,6 +94,9 @@ pub enum LogError {
     /// The logs are gone.
     #[error("the log level cannot be changed: {0}")]
     Reload(#[from] reload::Error),
+    /// An output cannot be opened.
+    #[error("log.outputs: {0}")]
+    Output(#[from] io::Error),
     /// Somebody has set it up before.
     #[error("logging is set up already")]
     Repeated(#[from] tracing::subscriber::SetGlobalDefaultError),
@@ -79,7 +104,11 @@ pub enum LogError {
 
 /// Changes what is logged, from anywhere.
 #[derive(Clone, Debug)]
-pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+pub struct LevelHandle {
+    /// Those that have no level of their own.
+    filters: Vec<reload::Handle<EnvFilter, Registry>>,
+    queue: Option<Queue>,
+}
 
 impl LevelHandle {
     /// Has the program log at `level` (see [`LogOptions::level`]) from now on.
@@ -87,7 +116,30 @@ impl LevelHandle {
     /// # Errors
     /// A level that is none.
     pub fn set(&self, level: &str) -> Result<(), LogError> {
-        Ok(self.0.reload(filter(level)?)?)
+        for handle in &self.filters {
+            handle.reload(filter(level)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether lines go elsewhere than to standard error alone.
+    #[must_use]
+    pub const fn has_outputs(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Opens files anew, since somebody may have moved them away.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.queue {
+            queue.reopen();
+        }
+    }
+
+    /// Waits until what was said is written, for a second at most.
+    pub fn flush(&self) {
+        if let Some(queue) = &self.queue {
+            queue.flush(FLUSH);
+        }
     }
 }
 
@@ -96,17 +148,53 @@ impl LevelHandle {
 /// # Errors
 /// A level that is none, or a second call.
 pub fn init(options: &LogOptions) -> Result<LevelHandle, LogError> {
-    let ansi = std::io::stderr().is_terminal();
-    let (subscriber, handle) = subscriber(options, ansi, std::io::stderr)?;
+    let ansi = io::stderr().is_terminal();
+    let (subscriber, handle) = if options.outputs.is_empty() {
+        subscriber(options, ansi, io::stderr)?
+    } else {
+        to_outputs(options)?
+    };
     tracing::subscriber::set_global_default(subscriber)?;
+    if handle.queue.is_some() {
+        // What a panic says is among the last lines.
+        let (told, at_panic) = (handle.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            at_panic(panic);
+            told.flush();
+        }));
+    }
     Ok(handle)
 }
 
-fn subscriber<W>(
-    options: &LogOptions,
-    ansi: bool,
-    writer: W,
-) -> Result<(Box<dyn Subscriber + Send + Sync>, LevelHandle), LogError>
+type Subscribed = (Box<dyn Subscriber + Send + Sync>, LevelHandle);
+
+/// Lines go through the queue, each output with a filter of its own.
+fn to_outputs(options: &LogOptions) -> Result<Subscribed, LogError> {
+    let destinations: Vec<Destination> =
+        options.outputs.iter().map(|output| output.to.clone()).collect();
+    let queue = Queue::start(&destinations)?;
+    let (mut layers, mut filters) = (Vec::new(), Vec::new());
+    for (at, output) in options.outputs.iter().enumerate() {
+        let level = output.level.as_deref().unwrap_or(&options.level);
+        let (filter, handle) = reload::Layer::new(filter(level)?);
+        if output.level.is_none() {
+            filters.push(handle);
+        }
+        let lines = fmt::layer().with_ansi(false).with_writer(queue.clone().to(at));
+        let lines = match output.format.as_ref().unwrap_or(&options.format) {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Nsqd(prefix) => {
+                lines.event_format(nsqd::Format::new(prefix.clone())).boxed()
+            }
+        };
+        layers.push(lines.with_filter(filter).boxed());
+    }
+    let subscriber = Registry::default().with(layers);
+    Ok((Box::new(subscriber), LevelHandle { filters, queue: Some(queue) }))
+}
+
+fn subscriber<W>(options: &LogOptions, ansi: bool, writer: W) -> Result<Subscribed, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -120,7 +208,13 @@ where
         }
     };
     let subscriber = Registry::default().with(filter).with(lines);
-    Ok((Box::new(subscriber), LevelHandle(handle)))
+    Ok((Box::new(subscriber), LevelHandle { filters: vec![handle], queue: None }))
+}
+
+/// Whether a text is a level, or directives.
+#[must_use]
+pub fn is_level(text: &str) -> bool {
+    filter(text).is_ok()
 }
 
 fn level(word: &str) -> Option<&'static str> {
@@ -179,7 +273,7 @@ mod tests {
     fn logged(level: &str, format: LogFormat) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let options = LogOptions { level: level.to_owned(), format };
+        let options = LogOptions { level: level.to_owned(), format, ..LogOptions::default() };
         let (subscriber, _) = subscriber(&options, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("quiet");
@@ -212,7 +306,7 @@ mod tests {
     fn the_level_changes_while_it_runs() {
         let page = Page::default();
         let writer = page.clone();
-        let options = LogOptions { level: "warn".to_owned(), format: LogFormat::Text };
+        let options = LogOptions { level: "warn".to_owned(), ..LogOptions::default() };
         let (subscriber, handle) = subscriber(&options, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             for level in ["warn", "debug", "error"] {

@@ -80,6 +80,7 @@ where
     let options = logs::LogOptions {
         level: log.level.clone(),
         format: logs::LogFormat::Nsqd(log.prefix.clone()),
+        outputs: Vec::new(),
     };
     let ended = logs::init(&options).map_err(|error| ToolError::Setup(error.to_string())).and_then(
         |_level| {

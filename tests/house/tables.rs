@@ -214,7 +214,8 @@ pub(crate) const ONLY: &[Only] = &[
             "src/cli/",
             // The pages of a folder, while somebody works on them.
             "src/admin/pages.rs",
-            "src/telemetry/logs.rs",
+            "src/telemetry/logs/files.rs",
+            "src/telemetry/logs/remote.rs",
             "src/telemetry/process.rs",
         ],
         why: "files are opened behind the seam that tests can replace",

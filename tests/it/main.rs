@@ -37,6 +37,7 @@ mod edges;
 mod http_nsqd;
 mod letters;
 mod limits;
+mod logs;
 mod lookupd;
 mod migration;
 mod neighbours;

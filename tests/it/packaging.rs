@@ -75,7 +75,7 @@ fn the_files_of_containers_name_what_is_there() {
     let compose = std::fs::read_to_string(root.join("compose.yaml")).unwrap();
     let mounted = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./"));
     let paths: Vec<&str> = mounted.filter_map(|mount| mount.split(':').next()).collect();
-    assert_eq!(paths.len(), 4, "{paths:?}");
+    assert_eq!(paths.len(), 7, "{paths:?}");
     let docker = std::fs::read_to_string(root.join("Dockerfile")).unwrap();
     let copied = docker.lines().filter_map(|line| line.strip_prefix("COPY packaging/"));
     let copied = copied.map(|rest| format!("packaging/{}", rest.split(' ').next().unwrap()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::admin::ADMIN;
 use super::alerts::ALERTS;
 use super::brokers::BROKER;
+use super::log::LOG;
 use super::lookupd::LOOKUPD;
 use super::metrics::METRICS;
 use super::nsqd::NSQD;
@@ -81,25 +82,6 @@ pub(in crate::config) const ROOT: &Keys = &Keys::new(
             "`true`",
             "whether a change in the folder `bridges` is taken over by itself, see \
              [operations](operations.md#routes-while-running)",
-        ),
-    ],
-);
-
-/// `log`.
-pub(in crate::config) const LOG: &Keys = &Keys::new(
-    "log",
-    &[
-        key(
-            "format",
-            Kind::Choice(&["text", "json"]),
-            "`text`",
-            "for people, or one JSON object a line",
-        ),
-        key(
-            "level",
-            Kind::Choice(&["trace", "debug", "info", "warn", "error"]),
-            "`info`",
-            "the least severe level that is logged",
         ),
     ],
 );

@@ -103,6 +103,7 @@ fn the_docs_have_every_table_of_keys() {
         "docs/admin.md",
         "docs/alerts.md",
         "docs/configuration.md",
+        "docs/logs.md",
         "docs/metrics.md",
         "docs/routes.md",
         "docs/topics.md",
