@@ -21,7 +21,7 @@ use crate::support::traffic::{
 use crate::support::unique;
 
 /// How long an ordinary run goes on.
-const SECONDS: u64 = 25;
+const SECONDS: u64 = 15;
 
 /// What is done to the parts of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
